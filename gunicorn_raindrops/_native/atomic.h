@@ -1,0 +1,45 @@
+/* Atomic access to shared pages. Memory orders stand in this file only.
+ *
+ * A plain figure is added to and read relaxed: each stands for itself, and a reader that sums
+ * them asks for no order between them. What publishes other words (a slot's owner) is stored
+ * with release and loaded with acquire, so whoever sees the owner sees what it wrote before. */
+#ifndef GRD_ATOMIC_H
+#define GRD_ATOMIC_H
+
+#include <stdint.h>
+
+static inline uint64_t grd_atomic_add(uint64_t *at, uint64_t n)
+{
+	return __atomic_add_fetch(at, n, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t grd_atomic_load(const uint64_t *at)
+{
+	return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+static inline void grd_atomic_store(uint64_t *at, uint64_t value)
+{
+	__atomic_store_n(at, value, __ATOMIC_RELAXED);
+}
+
+/* What was published before the value read is visible after this. */
+static inline uint64_t grd_atomic_acquire(const uint64_t *at)
+{
+	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
+/* What this process wrote before is visible to whoever acquires the new value. */
+static inline int grd_atomic_swap(uint64_t *at, uint64_t expected, uint64_t value)
+{
+	return __atomic_compare_exchange_n(at, &expected, value, 0,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* Keeps the loads before it before the loads after it. */
+static inline void grd_atomic_fence(void)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
+
+#endif

@@ -1,0 +1,62 @@
+#include "counters.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "atomic.h"
+
+enum { SMALLEST_LINE = 64, LARGEST_LINE = 1024 };
+
+uint64_t grd_incr(uint64_t *at)
+{
+	return grd_atomic_add(at, 1);
+}
+
+uint64_t grd_decr(uint64_t *at)
+{
+	return grd_atomic_add(at, (uint64_t)-1);
+}
+
+uint64_t grd_incr_by(uint64_t *at, uint64_t n)
+{
+	return grd_atomic_add(at, n);
+}
+
+uint64_t grd_decr_by(uint64_t *at, uint64_t n)
+{
+	return grd_atomic_add(at, 0 - n);
+}
+
+uint64_t grd_get(uint64_t *at)
+{
+	return grd_atomic_load(at);
+}
+
+void grd_set(uint64_t *at, uint64_t value)
+{
+	grd_atomic_store(at, value);
+}
+
+void *grd_map(int fd, size_t length)
+{
+	void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return address == MAP_FAILED ? NULL : address;
+}
+
+void grd_unmap(void *address, size_t length)
+{
+	munmap(address, length);
+}
+
+size_t grd_line_size(void)
+{
+	long size = -1;
+#ifdef _SC_LEVEL1_DCACHE_LINESIZE
+	size = sysconf(_SC_LEVEL1_DCACHE_LINESIZE);
+#endif
+	/* sysconf says 0 where it does not know (some virtual machines, musl, arm64) */
+	if (size < SMALLEST_LINE || size > LARGEST_LINE || (size & (size - 1)))
+		return SMALLEST_LINE;
+	return (size_t)size;
+}

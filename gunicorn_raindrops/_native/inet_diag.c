@@ -1,0 +1,2 @@
+#include "inet_diag.h"
+int grd_diag_version(void) { return 1; }

@@ -1,0 +1,4 @@
+#include <stdint.h>
+/* cffi: begin */
+int grd_nowait_x(void);
+/* cffi: end */
