@@ -1,2 +1,452 @@
 #include "inet_diag.h"
-int grd_diag_version(void) { return 1; }
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+
+enum {
+	ESTABLISHED = 1, LISTEN = 10,	/* net/tcp_states.h; unix sockets use the same */
+	RECEIVE_SIZE = 32768,		/* the most that the kernel puts in one datagram */
+	DEADLINE_MS = 5000,		/* a dump is answered while we ask: this is never met */
+	MEMINFO_DROPS = 8,		/* SK_MEMINFO_DROPS of newer linux/sock_diag.h */
+	LARGEST_ERRNO = 4095,
+};
+
+struct attribute {
+	uint16_t type;
+	size_t length;			/* of the data */
+	const uint8_t *data;
+};
+
+/* --- the table: open addressing, index[] holds row number + 1 --- */
+
+static uint32_t hash(const struct grd_listener *key)
+{
+	uint32_t h = 2166136261u ^ key->port ^ key->inode;	/* FNV-1a */
+
+	for (uint8_t i = 0; i < key->length; i++)
+		h = (h ^ key->name[i]) * 16777619u;
+	return h ^ (h >> 15);
+}
+
+static int same(const struct grd_listener *a, const struct grd_listener *b)
+{
+	return a->port == b->port && a->family == b->family && a->length == b->length &&
+	       a->inode == b->inode && a->device == b->device &&
+	       !memcmp(a->name, b->name, a->length);
+}
+
+/* Where the key's row number stands, or the free place for it: index is never full. */
+static uint32_t *place(const struct grd_table *table, const struct grd_listener *key)
+{
+	uint32_t mask = 2 * table->room - 1;
+	uint32_t at = hash(key) & mask;
+
+	while (table->index[at] && !same(&table->rows[table->index[at] - 1], key))
+		at = (at + 1) & mask;
+	return &table->index[at];
+}
+
+static struct grd_listener *find(const struct grd_table *table, const struct grd_listener *key)
+{
+	uint32_t row = *place(table, key);
+
+	return row ? &table->rows[row - 1] : NULL;
+}
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return a == UINT64_MAX || b == UINT64_MAX ? UINT64_MAX : a + b;
+}
+
+static int add(struct grd_table *table, const struct grd_listener *one)
+{
+	uint32_t *row = place(table, one);
+	struct grd_listener *to;
+
+	if (!*row) {
+		if (table->count == table->room)
+			return -ENOSPC;
+		table->rows[table->count] = *one;
+		*row = ++table->count;
+		return 0;
+	}
+	to = &table->rows[*row - 1];
+	to->queued = sum(to->queued, one->queued);
+	to->backlog = sum(to->backlog, one->backlog);
+	to->dropped = sum(to->dropped, one->dropped);
+	return 0;
+}
+
+/* --- one row --- */
+
+static uint32_t u32(const uint8_t *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+/* 1: *found is the next attribute, and *at has moved past it; 0: there is none; else -errno. */
+static int next_attribute(const uint8_t **at, size_t *left, struct attribute *found)
+{
+	struct rtattr head;
+	size_t step;
+
+	if (*left < sizeof(head))
+		return 0;
+	memcpy(&head, *at, sizeof(head));
+	if (head.rta_len < sizeof(head) || head.rta_len > *left)
+		return -EBADMSG;
+	found->type = head.rta_type & NLA_TYPE_MASK;
+	found->length = head.rta_len - sizeof(head);
+	found->data = *at + sizeof(head);
+	step = RTA_ALIGN((size_t)head.rta_len);
+	step = step < *left ? step : *left;
+	*at += step;
+	*left -= step;
+	return 1;
+}
+
+static void inet_key(struct grd_listener *key, const struct inet_diag_msg *row)
+{
+	memset(key, 0, sizeof(*key));
+	key->family = row->idiag_family;
+	key->port = ntohs(row->id.idiag_sport);
+	key->length = key->family == AF_INET ? 4 : 16;
+	memcpy(key->name, row->id.idiag_src, key->length);
+}
+
+static int inet_listener(struct grd_table *table, struct grd_listener *one,
+			 const struct inet_diag_msg *row, const uint8_t *at, size_t left)
+{
+	struct attribute found;
+	int err;
+
+	one->queued = row->idiag_rqueue;
+	one->backlog = row->idiag_wqueue;
+	one->dropped = UINT64_MAX;	/* kernels before 4.6 do not tell */
+	while ((err = next_attribute(&at, &left, &found)) > 0)
+		if (found.type == INET_DIAG_SKMEMINFO && found.length >= 4 * (MEMINFO_DROPS + 1))
+			one->dropped = u32(found.data + 4 * MEMINFO_DROPS);
+	return err ? err : add(table, one);
+}
+
+/* The most exact listener has it: its address, ::ffff:0.0.0.0 for an IPv4 client, the wildcard.
+ * Families do not mix: what a dual-stack listener accepts from IPv4 is an AF_INET6 row. */
+static void inet_accepted(struct grd_table *table, struct grd_listener *key)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct grd_listener *owner = find(table, key);
+
+	if (!owner && key->length == 16 && !memcmp(key->name, mapped, sizeof(mapped))) {
+		memset(key->name + 12, 0, 4);
+		owner = find(table, key);
+	}
+	if (!owner) {
+		memset(key->name, 0, key->length);
+		owner = find(table, key);
+	}
+	if (owner)
+		owner->active++;
+}
+
+static int inet_row(struct grd_table *table, const uint8_t *at, size_t length)
+{
+	struct inet_diag_msg row;
+	struct grd_listener key;
+
+	if (length < sizeof(row))
+		return -EBADMSG;
+	memcpy(&row, at, sizeof(row));
+	inet_key(&key, &row);
+	if (row.idiag_state == LISTEN)
+		return inet_listener(table, &key, &row, at + sizeof(row), length - sizeof(row));
+	/* inode 0: a connection that nobody has accepted yet, it is one of the queued */
+	if (row.idiag_state == ESTABLISHED && row.idiag_inode)
+		inet_accepted(table, &key);
+	return 0;
+}
+
+/* Paths come with the NUL that ends them, abstract names begin with one. */
+static void unix_name(struct grd_listener *key, const struct attribute *found)
+{
+	size_t length = found->length;
+
+	if (length > sizeof(key->name))		/* a path of 108 bytes, and its NUL */
+		length = sizeof(key->name);
+	if (length && found->data[0])
+		length = strnlen((const char *)found->data, length);
+	memcpy(key->name, found->data, length);
+	key->length = length;
+}
+
+static void unix_attribute(struct grd_listener *one, const struct attribute *found)
+{
+	if (found->type == UNIX_DIAG_NAME) {
+		unix_name(one, found);
+	} else if (found->type == UNIX_DIAG_VFS && found->length >= 8) {
+		one->inode = u32(found->data);
+		one->device = u32(found->data + 4);
+	} else if (found->type == UNIX_DIAG_RQLEN && found->length >= 8) {
+		one->queued = u32(found->data);
+		one->backlog = u32(found->data + 4);
+	}
+}
+
+static int unix_row(struct grd_table *table, const uint8_t *at, size_t length)
+{
+	struct grd_listener one = {.family = AF_UNIX};
+	struct grd_listener *owner;
+	struct unix_diag_msg row;
+	struct attribute found;
+	int err;
+
+	if (length < sizeof(row))
+		return -EBADMSG;
+	memcpy(&row, at, sizeof(row));
+	one.queued = one.backlog = one.dropped = UINT64_MAX;
+	at += sizeof(row);
+	length -= sizeof(row);
+	while ((err = next_attribute(&at, &length, &found)) > 0)
+		unix_attribute(&one, &found);
+	if (err || !one.length)
+		return err;
+	if (row.udiag_state == LISTEN)
+		return add(table, &one);
+	/* an accepted socket has its listener's name and file; so the listeners come first */
+	if (row.udiag_state == ESTABLISHED && (owner = find(table, &one)))
+		owner->active++;
+	return 0;
+}
+
+static int diag_row(struct grd_table *table, const uint8_t *at, size_t length)
+{
+	if (!length)
+		return -EBADMSG;
+	if (*at == AF_UNIX)
+		return unix_row(table, at, length);
+	if (*at == AF_INET || *at == AF_INET6)
+		return inet_row(table, at, length);
+	return 0;
+}
+
+/* --- the messages of a reply --- */
+
+/* The errno that an ERROR or DONE message carries: 0 or negative. */
+static int status(const uint8_t *at, size_t length)
+{
+	int err;
+
+	if (length < sizeof(err))
+		return -EBADMSG;
+	memcpy(&err, at, sizeof(err));
+	return err > 0 || err < -LARGEST_ERRNO ? -EPROTO : err;
+}
+
+static int message(struct grd_reply *reply, const struct nlmsghdr *head, const uint8_t *at)
+{
+	size_t length = head->nlmsg_len - NLMSG_HDRLEN;
+	int err;
+
+	if (head->nlmsg_seq != reply->sequence || head->nlmsg_pid != reply->port)
+		return 0;
+	if (head->nlmsg_flags & NLM_F_DUMP_INTR)
+		reply->interrupted = 1;
+	switch (head->nlmsg_type) {
+	case NLMSG_DONE:	/* a protocol that this kernel lacks: DONE with -ENOENT */
+		err = status(at, length);
+		return err ? err : 1;
+	case NLMSG_ERROR:	/* 0 would be an acknowledgement, which we never ask for */
+		err = status(at, length);
+		return err ? err : -EPROTO;
+	case NLMSG_OVERRUN:
+		return -ENOBUFS;
+	case SOCK_DIAG_BY_FAMILY:
+		return diag_row(reply->table, at, length);
+	}
+	return 0;
+}
+
+int grd_parse(struct grd_reply *reply, const void *buffer, size_t length)
+{
+	const uint8_t *at = buffer;
+	struct nlmsghdr head;
+	size_t step;
+	int err;
+
+	while (length) {
+		if (length < sizeof(head))
+			return -EBADMSG;
+		memcpy(&head, at, sizeof(head));
+		if (head.nlmsg_len < sizeof(head) || head.nlmsg_len > length)
+			return -EBADMSG;
+		err = message(reply, &head, at + NLMSG_HDRLEN);
+		if (err)
+			return err;
+		step = NLMSG_ALIGN((size_t)head.nlmsg_len);
+		step = step < length ? step : length;
+		at += step;
+		length -= step;
+	}
+	return 0;
+}
+
+/* --- the socket --- */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int wait_for(int fd, int64_t deadline)
+{
+	struct pollfd poller = {.fd = fd, .events = POLLIN};
+	int64_t left = deadline - now_ms();
+
+	if (left <= 0 || !poll(&poller, 1, left))
+		return -ETIMEDOUT;
+	return 0;	/* also after EINTR: receiving says more */
+}
+
+/* The kernel makes a dump's next datagram as it hands out one, so it hardly ever has to be
+ * waited for. Whoever else may send to this socket is not listened to. */
+static ssize_t receive(int fd, void *buffer, size_t size, int64_t deadline)
+{
+	struct sockaddr_nl from;
+	socklen_t from_size;
+	ssize_t got;
+
+	for (;;) {
+		from_size = sizeof(from);
+		got = recvfrom(fd, buffer, size, MSG_DONTWAIT | MSG_TRUNC,
+			       (struct sockaddr *)&from, &from_size);
+		if (got > (ssize_t)size)
+			return -EMSGSIZE;
+		if (got > 0 && from_size == sizeof(from) && !from.nl_pid)
+			return got;
+		if (got < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		got = wait_for(fd, deadline);
+		if (got)
+			return got;
+	}
+}
+
+static int read_reply(int fd, struct grd_reply *reply)
+{
+	uint8_t buffer[RECEIVE_SIZE] __attribute__((aligned(8)));
+	int64_t deadline = now_ms() + DEADLINE_MS;
+	ssize_t got;
+	int err;
+
+	do {
+		got = receive(fd, buffer, sizeof(buffer), deadline);
+		if (got < 0)
+			return got;
+		err = grd_parse(reply, buffer, got);
+	} while (!err && now_ms() < deadline);
+	if (!err)
+		return -ETIMEDOUT;
+	return err < 0 ? err : 0;
+}
+
+/* A dump that was given up goes on at each receive, and refuses the next one with EBUSY. */
+static void drain(int fd)
+{
+	int64_t deadline = now_ms() + DEADLINE_MS;
+	uint8_t byte;
+
+	while ((recv(fd, &byte, 1, MSG_DONTWAIT | MSG_TRUNC) >= 0 || errno == EINTR) &&
+	       now_ms() < deadline)
+		;
+}
+
+static int send_request(int fd, const struct nlmsghdr *head, const uint8_t *rest)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct iovec parts[] = {
+		{.iov_base = (void *)head, .iov_len = sizeof(*head)},
+		{.iov_base = (void *)rest, .iov_len = head->nlmsg_len - sizeof(*head)},
+	};
+	struct msghdr message = {
+		.msg_name = &kernel, .msg_namelen = sizeof(kernel),
+		.msg_iov = parts, .msg_iovlen = 2,
+	};
+	ssize_t sent;
+
+	do
+		sent = sendmsg(fd, &message, 0);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
+/* The kernel names an unbound socket (its netlink port) at the first send. */
+static int own_port(int fd, uint32_t *port)
+{
+	struct sockaddr_nl own;
+	socklen_t size = sizeof(own);
+
+	if (getsockname(fd, (struct sockaddr *)&own, &size))
+		return -errno;
+	if (size != sizeof(own) || own.nl_family != AF_NETLINK)
+		return -EPROTOTYPE;
+	*port = own.nl_pid;
+	return 0;
+}
+
+static int ask(int fd, const struct nlmsghdr *head, const uint8_t *rest, struct grd_reply *reply)
+{
+	int err = own_port(fd, &reply->port);	/* first of all: is it a netlink socket? */
+
+	if (!err)
+		err = send_request(fd, head, rest);
+	if (!err)
+		err = own_port(fd, &reply->port);
+	if (err)
+		return err;
+	err = read_reply(fd, reply);
+	if (err)
+		drain(fd);
+	return err;
+}
+
+int grd_dump(int fd, const void *requests, size_t length, uint32_t sequence,
+	     struct grd_table *table)
+{
+	struct grd_reply reply = {.table = table, .sequence = sequence};
+	const uint8_t *at = requests;
+	struct nlmsghdr head;
+	int err;
+
+	if (!table->room || table->room & (table->room - 1) || table->count > table->room)
+		return -EINVAL;
+	for (; length; reply.sequence++) {
+		if (length < sizeof(head))
+			return -EINVAL;
+		memcpy(&head, at, sizeof(head));
+		if (head.nlmsg_len < sizeof(head) || head.nlmsg_len > length ||
+		    head.nlmsg_len % NLMSG_ALIGNTO)
+			return -EINVAL;
+		head.nlmsg_seq = reply.sequence;
+		err = ask(fd, &head, at + sizeof(head), &reply);
+		if (err)
+			return err;
+		at += head.nlmsg_len;
+		length -= head.nlmsg_len;
+	}
+	return reply.interrupted ? 1 : 0;
+}
