@@ -21,8 +21,9 @@ from .listening import Lab, address, port
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
 
 PROGRAM = """
-import argparse, sys
+import argparse, signal, sys
 from gunicorn_raindrops import cli_listeners
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
 parser = argparse.ArgumentParser(prog="gunicorn-raindrops")
 cli_listeners.add_parser(parser.add_subparsers())
 sys.exit(cli_listeners.run(parser.parse_args()))
