@@ -40,6 +40,7 @@ from gunicorn.workers.sync import SyncWorker
 from . import __version__, scoreboard, settings
 from .runtime import Runtime
 from .snapshot import Arbiter
+from .status import StatusApp
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
 # gunicorn's settings would set it.
@@ -240,7 +241,7 @@ def post_worker_init(worker: Any) -> None:
     app = runtime.serve(arbiter, worker.sockets, functools.partial(_warn, worker.log))
     worker.wsgi = _counted(worker.wsgi)
     if app is not None and runtime.settings.expose:
-        worker.wsgi = _exposed(worker.wsgi, app.exposed)
+        worker.wsgi = _exposed(worker.wsgi, app)
     scoreboard.ready()
 
 
@@ -255,12 +256,12 @@ def _counted(application: Callable[..., Any]) -> Callable[..., Any]:
     return counted
 
 
-def _exposed(application: Callable[..., Any], answer_to: Callable[..., Any]) -> Callable[..., Any]:
+def _exposed(application: Callable[..., Any], app: StatusApp) -> Callable[..., Any]:
     def exposed(environ: Any, start_response: Any) -> Any:
-        answer = answer_to(environ)
-        if answer is None:
+        if not app.exposes_to(environ):
             return application(environ, start_response)
         scoreboard.cancel()  # no request of the application's
+        answer = app.exposed(environ)
         start_response(answer.status_line, answer.all_headers())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 

@@ -100,13 +100,15 @@ class StatusApp:
         same = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
         return same and scheme.lower() == "bearer"
 
-    def exposed(self, environ: Mapping[str, Any]) -> Answer | None:
-        """Return the answer to a request on the application's listener; None if it is the
-        application's: another path, or somebody who may not read the status there."""
-        path = environ.get("PATH_INFO", "")
-        if path not in self._renderers or not self._admits(environ):
-            return None
-        return self.answer(environ["REQUEST_METHOD"], path, environ.get("HTTP_AUTHORIZATION"))
+    def exposes_to(self, environ: Mapping[str, Any]) -> bool:
+        """Tell whether a request on the application's listener is for the status: it asks for it,
+        and its peer may read it. Any other is the application's."""
+        return environ.get("PATH_INFO") in self._renderers and self._admits(environ)
+
+    def exposed(self, environ: Mapping[str, Any]) -> Answer:
+        """Return the answer to a request that `exposes_to` has passed."""
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        return self.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], authorization)
 
     def _admits(self, environ: Mapping[str, Any]) -> bool:
         if any(name in environ for name in FORWARDED):

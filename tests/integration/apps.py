@@ -31,7 +31,7 @@ def route_pid(environ, start_response):
     return reply(start_response, b"%d" % os.getpid())
 
 
-def route_sleep(environ, start_response, s="1"):
+def route_sleep(environ, start_response, s="1", other=""):
     time.sleep(float(s))
     return reply(start_response, b"slept\n")
 

@@ -95,7 +95,7 @@ class Server:
         python = GUNICORNS[gunicorn]
         if not python.exists():
             pytest.skip(f"no gunicorn {gunicorn}: `make test` makes {python.parent.parent.name}")
-        self.command = [*launcher, str(python), "-m", "gunicorn"]
+        self.command = [*launcher, str(python.parent / "gunicorn")]
         if conf == "shipped":
             self.command += ["-c", "python:gunicorn_raindrops.conf"]
         elif conf is not None:
