@@ -58,7 +58,7 @@ def test_the_example_is_the_shipped_config(serve, tmp_path):
 HOOKS = """
 import os
 def say(*words):  # in one write, since others write there too
-    os.write(2, " ".join(("mine:", *words, "\\n")).replace(" \\n", "\\n").encode())
+    os.write(2, " ".join(("mine:",) + words).encode() + b"\\n")
 def on_starting(server): say("on_starting")
 def when_ready(server): say("when_ready")
 def on_reload(server): say("on_reload")
