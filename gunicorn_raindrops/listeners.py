@@ -225,7 +225,7 @@ def _tcp_request(family: int, listening: bool, ports: frozenset[int]) -> bytes:
     request["idiag_ext"] = _SKMEMINFO if listening else 0
     if len(ports) == 1:
         request["idiag_sport"] = next(iter(ports))
-    elif not listening and (code := inet_address.port_filter(ports)):
+    elif ports and not listening and (code := inet_address.port_filter(ports)):
         # Not for those that listen: checking it takes the kernel longer than a few more rows.
         request["attrs"] = [("INET_DIAG_REQ_BYTECODE", code)]
     return _encode(request)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,57 +19,17 @@ from gunicorn_raindrops.listeners import (
     tcp_listener_stats,
 )
 
+from .listening import Lab, address, port, settled
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
 
-T = TypeVar("T")
 NOBODY = ListenStats(0, 0, 0, 0)
-
-
-def settled(read: Callable[[], T], expected: T) -> T:
-    """Read until it is as expected: the kernel finishes a handshake after connect() returned."""
-    deadline = time.monotonic() + 5
-    while (got := read()) != expected and time.monotonic() < deadline:
-        os.sched_yield()
-    return got
-
-
-def address(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
-
-
-class Lab(contextlib.ExitStack):
-    """Sockets that are gone when the test is."""
-
-    def listen(
-        self, host: str = "127.0.0.1", *, port: int = 0, backlog: int = 16, reuse: bool = False
-    ) -> socket.socket:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = self.enter_context(socket.socket(family))
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        if reuse:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((host, port))
-        sock.listen(backlog)
-        return sock
-
-    def connect(self, host: str, port: int) -> socket.socket:
-        return self.enter_context(socket.create_connection((host, port), timeout=5))
-
-    def accept(self, listener: socket.socket) -> socket.socket:
-        listener.settimeout(5)
-        return self.enter_context(listener.accept()[0])
 
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     with Lab() as lab:
         yield lab
-
-
-def port(sock: socket.socket) -> int:
-    return int(sock.getsockname()[1])
 
 
 # What is counted.
@@ -381,7 +338,7 @@ def test_two_threads_with_a_socket_each(lab: Lab) -> None:
     def reader() -> None:
         with InetDiagSocket() as sock:
             wrong.extend(
-                got for _ in range(300) if (got := tcp_listener_stats(asked, sock)) != expected
+                got for _ in range(100) if (got := tcp_listener_stats(asked, sock)) != expected
             )
 
     threads = [threading.Thread(target=reader) for _ in range(4)]
