@@ -6,11 +6,23 @@ use on their own as well.
 
 from typing import Any
 
+from .listeners import InetDiagSocket, ListenStats, tcp_listener_stats, unix_listener_stats
 from .shm import Raindrops, Struct
+from .tcp_info import TCPInfo
 
 __version__ = "0.1.0"
 
-__all__ = ["Raindrops", "Struct", "__version__", "hooks"]
+__all__ = [
+    "InetDiagSocket",
+    "ListenStats",
+    "Raindrops",
+    "Struct",
+    "TCPInfo",
+    "__version__",
+    "hooks",
+    "tcp_listener_stats",
+    "unix_listener_stats",
+]
 
 
 def __getattr__(name: str) -> Any:
