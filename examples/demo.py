@@ -37,7 +37,8 @@ def client(over: threading.Event) -> None:
 
 def main() -> int:
     """Run the server until it ends, with clients beside it."""
-    command = [str(Path(sys.executable).parent / "gunicorn"), "-c", "python:gunicorn_raindrops.conf"]
+    gunicorn = Path(sys.executable).parent / "gunicorn"
+    command = [str(gunicorn), "-c", "python:gunicorn_raindrops.conf"]
     command += ["--bind", BIND, "--workers", "2", "--threads", "2", "--chdir", str(HERE), "app:app"]
     server = subprocess.Popen(command)
     for number in (signal.SIGINT, signal.SIGTERM):
