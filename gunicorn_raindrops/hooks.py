@@ -136,7 +136,13 @@ def on_reload(server: Any) -> None:
         _start(server, chosen)
     else:
         _process.warned.clear()
-        _process.runtime.reload(chosen)
+        _process.runtime.reload(chosen, alone=_is_alone(server))
+    _try_listeners(server)
+
+
+def _is_alone(server: Any) -> bool:
+    """Tell whether there is no other generation of this server (USR2)."""
+    return bool(server.reexec_pid == server.master_pid == 0)
 
 
 @_guard
@@ -148,9 +154,14 @@ def when_ready(server: Any) -> None:
             f"requests are not counted with worker class {server.cfg.worker_class_str}, "
             "only with sync and gthread",
         )
-    if _process.runtime is not None:
-        runtime = _process.runtime
-        runtime.try_listeners(_identity(server.cfg, server.pid, runtime.started), server.LISTENERS)
+    _try_listeners(server)
+
+
+def _try_listeners(server: Any) -> None:
+    runtime = _process.runtime
+    if runtime is not None:
+        arbiter = _identity(server.cfg, server.pid, runtime.started)
+        runtime.try_listeners(arbiter, server.LISTENERS)
 
 
 @_guard
@@ -191,7 +202,7 @@ def pre_exec(server: Any) -> None:
 def on_exit(server: Any) -> None:
     """Remove what this server has put into the file system."""
     if _process.runtime is not None:
-        _process.runtime.stop(alone=server.reexec_pid == server.master_pid == 0)
+        _process.runtime.stop(alone=_is_alone(server))
 
 
 def _identity(cfg: Any, pid: int, started: float) -> Arbiter:

@@ -21,7 +21,7 @@ from typing import Any
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Settings
-from .snapshot import Arbiter, Sampler, name_of
+from .snapshot import Arbiter, Sampler, name_of, warm_up
 from .status import StatusApp
 
 INHERITED = "RAINDROPS_INHERITED"
@@ -104,20 +104,27 @@ class Runtime:
 
     # In the arbiter, while it runs.
 
-    def reload(self, settings: Settings) -> None:
-        """Take over new settings; workers forked from now on have them."""
+    def reload(self, settings: Settings, alone: bool) -> None:
+        """Take over new settings; workers forked from now on have them.
+
+        Args:
+            settings: the new ones.
+            alone: no other generation of this server listens on the status address.
+        """
         old, self.settings = self.settings, settings
         for name in ("file", "max_workers"):
             if getattr(old, name) != getattr(settings, name):
                 self._warn(f"{name} changes at the next start only")
         if old.bind != settings.bind:
-            self._close_listener(old)
+            if alone:
+                self._stop_listening(old)
             self._open()
 
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
         """Take one snapshot, for the warnings that it may bring, and to have in the arbiter's
         memory, which the workers share, all the modules that it needs."""
         if self._board is not None:
+            warm_up()
             Sampler(self._board, arbiter, sockets, self.settings.listeners, self._warn).take()
 
     def claim(self, worker: Any, gone: Callable[[Any], bool]) -> None:
@@ -176,11 +183,14 @@ class Runtime:
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""
         if alone:
-            self._close_listener(self.settings)
+            self._stop_listening(self.settings)
 
-    def _close_listener(self, settings: Settings) -> None:
+    def _stop_listening(self, settings: Settings) -> None:
         if self._listener is None:
             return
+        # For the workers that still have it, too, so that the address is free at once.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(_socket.SHUT_RDWR)
         self._listener.close()
         self._listener = None
         address = settings.address

@@ -188,6 +188,7 @@ class StatusServer:
         self._listener = listener
         self._app = app
         self._warn = warn
+        self._listening = True
         self._connections: dict[int, Connection] = {}
         self._poll = _poll()
         self._poll.register(listener.fileno(), select.POLLIN)
@@ -201,7 +202,7 @@ class StatusServer:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _run(self) -> None:
-        while True:
+        while self._listening or self._connections:
             try:
                 self._turn()
             except Exception as error:  # no failure in here may reach the application
@@ -209,14 +210,19 @@ class StatusServer:
                 return
 
     def _turn(self) -> None:
-        for fd, _ in self._poll.poll(self._patience()):
+        for fd, event in self._poll.poll(self._patience()):
             if fd == self._listener.fileno():
-                self._accept()
+                self._accept() if event == select.POLLIN else self._stop_listening()
             elif fd in self._connections:
                 self._advance(self._connections[fd])
         for connection in list(self._connections.values()):
             if connection.deadline <= _now():
                 self._drop(connection).expire()
+
+    def _stop_listening(self) -> None:
+        """The arbiter has shut the listener down: it listens elsewhere now."""
+        self._listening = False
+        self._poll.unregister(self._listener.fileno())
 
     def _patience(self) -> float | None:
         """Milliseconds until the first deadline; None without one."""

@@ -137,7 +137,7 @@ class Server:
                 self.process.wait(WAIT)
         except subprocess.TimeoutExpired:
             pass
-        left = session(self.pid)
+        left = self._left()
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -151,6 +151,14 @@ class Server:
         if self.tracebacks is not None:
             found = sum(line.startswith("Traceback") for line in self.log)
             assert found <= self.tracebacks, "\n".join(self.log)
+
+    def _left(self):
+        """Return who of the server's session is there after its arbiter; a killed one may take
+        a moment to be gone."""
+        until = time.monotonic() + 3
+        while (left := session(self.pid)) and time.monotonic() < until:
+            threading.Event().wait(0.01)
+        return left
 
     def logged(self, pattern, seconds=WAIT):
         """Return the first match of `pattern` in the log, waiting for it."""

@@ -174,19 +174,25 @@ def test_more_listeners(serve, tmp_path):
             assert server.status()["saturation"] == 0
 
 
-def test_a_reload_takes_new_settings(serve, tmp_path, gunicorn):
-    """A changed bind and path are served by the new workers."""
-    conf = INSTALL.format(", bind='127.0.0.1:0', path='/one'")
+def test_a_reload_takes_new_settings(serve, tmp_path, gunicorn, background):
+    """The new workers serve a changed path, on another address with the port of the old one,
+    though an old worker is still there, busy."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    conf = INSTALL.format(f", bind='127.0.0.1:{port}', path='/one', token='t'")
     with serve("--workers", "1", conf=conf, gunicorn=gunicorn) as server:
         server.logged(r"status at .*/one$")
-        eventually(lambda: server.get("/")[0] == 200, "serving")
+        background.add(server.get, "/sleep?s=2")
+        good = {"Authorization": "Bearer t"}
+        eventually(lambda: b"calling: 1" in server.ask("/one", headers=good)[1], "an old request")
         file = tmp_path / "gunicorn.conf.py"
-        file.write_text(conf.replace("/one", "/two").replace("127.0.0.1:0", "localhost:0"))
+        file.write_text(conf.replace("/one", "/two").replace("127.0.0.1", "0.0.0.0"))
         os.kill(server.pid, signal.SIGHUP)
-        match = server.logged(r"status at http://(.*):(\d+)/two$")
-        server.status_address = match[1], int(match[2])
-        eventually(lambda: server.ask("/two")[0] == 200, "the new path")
-        assert server.ask("/one")[0] == 404
+        server.logged(r"status at http://0.0.0.0:\d+/two$")
+        eventually(lambda: server.ask("/two", headers=good)[0] == 200, "the new path")
+        assert server.ask("/one", headers=good)[0] == 404
+        assert background.join() == [(200, b"slept\n")]
+        assert server.warnings() == []
 
 
 def test_hooks_that_first_appear_at_a_reload(serve, tmp_path, gunicorn):
