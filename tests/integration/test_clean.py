@@ -3,6 +3,7 @@
 import collections
 import os
 import signal
+import threading
 from pathlib import Path
 
 from .servers import eventually
@@ -22,6 +23,20 @@ def descriptors(pid):
         kind = "worker tmp" if "/wgunicorn-" in kind else kind.partition(":[")[0]
         kinds[kind] += 1
     return kinds
+
+
+def at_rest(pid):
+    """Return a process's descriptors when they have not changed for a while: a connection that
+    its client has closed is closed there a moment later."""
+    seen = [descriptors(pid)]
+
+    def unchanged():
+        threading.Event().wait(0.02)
+        seen.append(descriptors(pid))
+        return len(seen) > 10 and all(one == seen[-1] for one in seen[-10:])
+
+    eventually(unchanged, "descriptors at rest")
+    return seen[-1]
 
 
 def threads(pid):
@@ -77,15 +92,14 @@ def test_worker(serve, gunicorn):
         eventually(server.workers, "a worker")
         assert server.get("/")[0] == 200
         (pid,) = server.workers()
-        bare = threads(pid), descriptors(pid)
+        bare = threads(pid), at_rest(pid)
     with serve("--workers", "1", gunicorn=gunicorn) as server:
         server.ready(1)
         assert server.get("/")[0] == 200
         (pid,) = server.workers()
         for _ in range(50):
             server.text()
-        # the last connections may be about to be closed
-        eventually(lambda: descriptors(pid) - bare[1] == {"socket": 1}, "one socket more")
+        assert at_rest(pid) - bare[1] == {"socket": 1}
         assert threads(pid) == bare[0] + 1
 
 
