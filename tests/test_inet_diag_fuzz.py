@@ -175,6 +175,16 @@ def test_unknown_attributes(read: Reader) -> None:
     assert [dropped for *_, dropped in read.figures] == [2, 2**64 - 1]
 
 
+@pytest.mark.parametrize(("name", "kept"), [(b"/x\0", 2), (b"\0x\0", 3), (b"/" * 300, 108)])
+def test_unix_names(read: Reader, name: bytes, kept: int) -> None:
+    """Paths end at their NUL, abstract names do not, and none is longer than sun_path."""
+    body = bytes([1, 1, LISTEN, 0]) + bytes(12) + attribute(0, name)
+    assert read(message(DIAG, body)) == 0
+    (found,) = read.table.rows()
+    assert (found.length, found.name[:kept]) == (kept, name[:kept])
+    assert (found.queued, found.backlog, found.dropped) == (2**64 - 1,) * 3
+
+
 def test_the_table_is_full() -> None:
     """One listener too many is ENOSPC, and leaves the others."""
     read = Reader(room=2)

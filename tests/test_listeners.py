@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gunicorn_raindrops import inet_address
+from gunicorn_raindrops import inet_address, sock_diag
+from gunicorn_raindrops import listeners as module
 from gunicorn_raindrops.listeners import (
     InetDiagSocket,
     ListenStats,
@@ -185,14 +186,14 @@ def test_many_addresses(lab: Lab, count: int) -> None:
 
 
 def test_more_listeners_than_there_was_room_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table that is too small is made anew, larger."""
-    from gunicorn_raindrops import sock_diag
-
+    """A table that is too small is made anew, larger; the dump that was given up is read to its
+    end, or the kernel would refuse the next."""
     monkeypatch.setattr(sock_diag, "_ROOM", 1)
-    listeners = [lab.listen() for _ in range(9)]
+    listeners = [lab.listen() for _ in range(400)]  # more than one datagram
     lab.connect("127.0.0.1", port(listeners[0]))
     lab.accept(listeners[0])
-    found = tcp_listener_stats()
+    with InetDiagSocket() as sock:
+        found = tcp_listener_stats(None, sock)
     assert found[address(listeners[0])] == ListenStats(1, 0, 16, 0)
     assert {address(one) for one in listeners} <= set(found)
 
@@ -267,8 +268,6 @@ def test_another_kind_of_socket_is_refused_and_left_alone(lab: Lab) -> None:
 @pytest.mark.parametrize("request_", [b"", b"\0" * 8, b"\xff" * 16, b"\x10\0\0\0" + b"\xff" * 12])
 def test_errors_of_the_kernel_are_raised(request_: bytes) -> None:
     """Requests that are no messages, and messages that the kernel refuses, are OSErrors."""
-    from gunicorn_raindrops import sock_diag
-
     if not request_:
         assert sock_diag.read(None, request_) == []
         return
@@ -278,9 +277,7 @@ def test_errors_of_the_kernel_are_raised(request_: bytes) -> None:
 
 def test_an_unknown_protocol_is_an_error(lab: Lab) -> None:
     """The kernel ends such a dump with an errno in DONE: it is not an empty answer."""
-    from gunicorn_raindrops import listeners, sock_diag
-
-    request = bytearray(listeners._tcp_request(socket.AF_INET, True, frozenset()))
+    request = bytearray(module._tcp_request(socket.AF_INET, True, frozenset()))
     request[17] = 99  # sdiag_protocol
     with InetDiagSocket() as sock:
         with pytest.raises(FileNotFoundError):

@@ -102,11 +102,30 @@ static size_t splice(size_t length)
 	return at + more;
 }
 
+/* A message whose first attribute reaches to its end, which is farther away than it was. */
+static size_t stretch(size_t length)
+{
+	size_t at = some_message(length), more = 4 * rnd(80), head;
+	uint32_t size;
+
+	if (at + 17 > length || length + more > MOST_BYTES)
+		return length;
+	memcpy(&size, datagram + at, 4);
+	head = datagram[at + 16] == AF_UNIX ? 32 : 88;
+	if (size < head + 4 || size > length - at)
+		return length;
+	memmove(datagram + at + size + more, datagram + at + size, length - at - size);
+	length += more;
+	put32(length, at, size + more);
+	put16(length, at + head, size + more - head);
+	return length;
+}
+
 static size_t mutate(size_t length)
 {
 	size_t at = some_message(length);
 
-	switch (rnd(11)) {
+	switch (rnd(12)) {
 	case 0:		/* bytes anywhere */
 		for (int n = 1 + rnd(8); length && n; n--)
 			datagram[rnd(length)] = rnd(256);
@@ -137,6 +156,8 @@ static size_t mutate(size_t length)
 		return length;
 	case 9:
 		return splice(length);
+	case 10:
+		return stretch(length);
 	default:	/* junk at the end */
 		for (int n = rnd(48); n && length < MOST_BYTES; n--)
 			datagram[length++] = rnd(256);
