@@ -35,10 +35,6 @@ setup(
     cmdclass={"build_ext": BuildExt},
     cffi_modules=[
         "gunicorn_raindrops/_native/build.py:counters",
-        *(
-            ["gunicorn_raindrops/_native/build.py:diag"]
-            if sys.platform.startswith("linux")
-            else []
-        ),
+        *(["gunicorn_raindrops/_native/build.py:diag"] if sys.platform.startswith("linux") else []),
     ],
 )

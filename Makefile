@@ -1,0 +1,47 @@
+# The two commands of the README: `make demo` and `make test`. Each makes what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard gunicorn_raindrops/_native/*.[ch]) gunicorn_raindrops/_native/build.py
+BUILT := $(VENV)/.built
+OLD_GUNICORN := .venv-gunicorn23
+
+.PHONY: demo test test-pythons lint bench wheel clean
+
+demo: $(BUILT)
+	@$(BIN)/python examples/demo.py
+
+test: $(BUILT) $(OLD_GUNICORN)/.built lint
+	$(BIN)/python -m pytest -q
+	$(MAKE) --no-print-directory test-pythons
+
+# The one wheel, on every supported Python of pyenv's that is there.
+test-pythons: $(BUILT)
+	$(BIN)/python tests/pythons.py
+
+lint: $(BUILT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BUILT)
+	$(BIN)/python benchmarks/run.py
+
+wheel: $(BUILT)
+	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .
+
+$(BUILT): pyproject.toml setup.py $(NATIVE)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,bench]'
+	@touch $@
+
+$(OLD_GUNICORN)/.built: $(BUILT)
+	$(PYTHON) -m venv $(OLD_GUNICORN)
+	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' -e .
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f gunicorn_raindrops/_native/*.so gunicorn_raindrops/_native/_counters.c \
+		gunicorn_raindrops/_native/_diag.c

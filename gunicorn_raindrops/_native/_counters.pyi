@@ -1,0 +1,6 @@
+from typing import Any
+
+Pointer = Any
+
+ffi: Any
+lib: Any

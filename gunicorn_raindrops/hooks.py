@@ -1,0 +1,406 @@
+"""The Gunicorn server hooks: the only room that knows gunicorn's objects.
+
+In a gunicorn.conf.py without hooks of its own:
+
+    from gunicorn_raindrops.hooks import *
+
+In one that has some, as its last line:
+
+    gunicorn_raindrops.hooks.install(globals(), bind="127.0.0.1:9180")
+
+Theory of operation. In the arbiter, `on_starting` makes the scoreboard and opens the status
+address, and `pre_fork` claims a slot for the worker to come. In the worker, `post_fork` takes the
+slot over, `post_worker_init` wraps the application and starts the status thread. Then, a request:
+`pre_request` begins it, the wrapper turns calling into writing when the application's callable
+has returned, `post_request` ends it. In the arbiter again, `child_exit` frees the slot.
+
+gunicorn calls none of this under guard: an exception in `pre_fork` or `child_exit` would end the
+arbiter, one in `pre_request` the request. So each hook that does more than count runs under
+`_guard`, the one boundary where a failure becomes one logged warning.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import ssl
+import sys
+import traceback
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeVar
+
+import gunicorn
+from gunicorn.config import validate_callable, validate_post_request
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.sync import SyncWorker
+
+from . import __version__, scoreboard, settings
+from .runtime import Runtime
+from .snapshot import Arbiter
+from .status import StatusApp
+
+# What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
+# gunicorn's settings would set it.
+__all__ = [
+    "child_exit",
+    "on_exit",
+    "on_reload",
+    "on_starting",
+    "post_fork",
+    "post_request",
+    "post_worker_init",
+    "pre_exec",
+    "pre_fork",
+    "pre_request",
+    "when_ready",
+]
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+_CLIENT_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN}
+_INSTALLED = "_gunicorn_raindrops"
+
+_keywords: dict[str, Any] = {}
+"""The settings that `install` was given last; gunicorn runs a conf file again at each HUP."""
+
+
+class _Process:
+    """What this module keeps in one process, arbiter or worker; a fork copies it."""
+
+    def __init__(self) -> None:
+        self.runtime: Runtime | None = None
+        self.warned: set[str] = set()
+        self.debugging: Callable[[int], bool] = lambda level: True
+
+
+_process = _Process()
+
+
+def _warn(log: Any, message: str) -> None:
+    if message not in _process.warned:
+        _process.warned.add(message)
+        log.warning("gunicorn-raindrops: %s", message)
+
+
+def _guard(hook: Hook) -> Hook:
+    """Make a failure of ours one warning, whatever it is; its traceback goes to the debug log."""
+
+    @functools.wraps(hook)
+    def guarded(server: Any, *args: Any) -> None:
+        try:
+            hook(server, *args)
+        except Exception as error:
+            _warn(server.log, f"{hook.__name__} failed: {type(error).__name__}: {error}")
+            server.log.debug("%s", traceback.format_exc())
+
+    return guarded  # type: ignore[return-value]
+
+
+# In the arbiter.
+
+
+def on_starting(server: Any) -> None:
+    """Make the scoreboard and open the status address.
+
+    Raises:
+        RuntimeError: a setting is wrong. gunicorn prints it in one line and does not start.
+    """
+    try:
+        chosen = settings.load(_keywords, os.environ)
+    except ValueError as error:
+        if server.pidfile is not None:
+            server.pidfile.unlink()
+        raise RuntimeError(f"gunicorn-raindrops: {error}") from None
+    _start(server, chosen)
+
+
+@_guard
+def _start(server: Any, chosen: settings.Settings) -> None:
+    _process.runtime = Runtime.start(
+        chosen, functools.partial(_warn, server.log), server.log.info, os.environ
+    )
+
+
+@_guard
+def on_reload(server: Any) -> None:
+    """Take over what changed in the settings; wrong ones leave everything as it was."""
+    try:
+        chosen = settings.load(_keywords, os.environ)
+    except ValueError as error:
+        server.log.warning("gunicorn-raindrops: %s; the settings stay as they were", error)
+        return
+    if _process.runtime is None:
+        _start(server, chosen)
+    else:
+        _process.warned.clear()
+        _process.runtime.reload(chosen, alone=_is_alone(server))
+    _try_listeners(server)
+
+
+def _is_alone(server: Any) -> bool:
+    """Tell whether there is no other generation of this server (USR2)."""
+    return bool(server.reexec_pid == server.master_pid == 0)
+
+
+@_guard
+def when_ready(server: Any) -> None:
+    """Try the listeners once: a failure is warned of here, not by every worker anew."""
+    if not _counts(server.worker_class):
+        _warn(
+            server.log,
+            f"requests are not counted with worker class {server.cfg.worker_class_str}, "
+            "only with sync and gthread",
+        )
+    _try_listeners(server)
+
+
+def _try_listeners(server: Any) -> None:
+    runtime = _process.runtime
+    if runtime is not None:
+        arbiter = _identity(server.cfg, server.pid, runtime.started)
+        runtime.try_listeners(arbiter, server.LISTENERS)
+
+
+@_guard
+def pre_fork(server: Any, worker: Any) -> None:
+    """Claim a slot for a worker; free those whose workers went without `child_exit`."""
+    if _process.runtime is None:  # these hooks first appeared at a HUP
+        _start(server, settings.load(_keywords, os.environ))
+    if _process.runtime is not None:
+        _process.runtime.claim(worker, gone=lambda old: _is_gone(server, old))
+
+
+def _is_gone(server: Any, worker: Any) -> bool:
+    """Tell whether gunicorn has forgotten a worker, which it does after it was reaped."""
+    return isinstance(worker.pid, int) and server.WORKERS.get(worker.pid) is not worker
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Free the slot of a worker that was reaped.
+
+    Before gunicorn 24 this runs inside a signal handler: no lock, no logging.
+    """
+    runtime = _process.runtime
+    if runtime is not None:
+        try:
+            runtime.release(worker)
+        except Exception as error:
+            runtime.later(f"child_exit failed: {type(error).__name__}: {error}")
+
+
+@_guard
+def pre_exec(server: Any) -> None:
+    """Hand scoreboard and status address on to the next arbiter (USR2)."""
+    if _process.runtime is not None:
+        server.cfg.env_orig.update(_process.runtime.bequeath())
+
+
+@_guard
+def on_exit(server: Any) -> None:
+    """Remove what this server has put into the file system."""
+    if _process.runtime is not None:
+        _process.runtime.stop(alone=_is_alone(server))
+
+
+def _identity(cfg: Any, pid: int, started: float) -> Arbiter:
+    return Arbiter(pid, gunicorn.__version__, __version__, cfg.worker_class_str, started)
+
+
+# In a worker.
+
+
+def _counts(worker_class: type) -> bool:
+    """Tell whether these workers run a request in one thread from pre_request to post_request."""
+    return issubclass(worker_class, (SyncWorker, ThreadWorker))
+
+
+def _capacity(worker: Any) -> int:
+    """How many requests a worker can run at once."""
+    return int(worker.cfg.threads) if isinstance(worker, ThreadWorker) else 1
+
+
+@_guard
+def post_fork(server: Any, worker: Any) -> None:
+    """Take over the slot that the arbiter claimed, and see the end coming: on SIGTERM a worker
+    finishes what it has."""
+    runtime = _process.runtime
+    if runtime is None or not _counts(type(worker)):
+        return
+    if not runtime.take(worker, worker.age, _capacity(worker)):
+        return
+    handle_exit = worker.handle_exit
+
+    def finishing(sig: int, frame: Any) -> None:
+        scoreboard.finishing()
+        handle_exit(sig, frame)
+
+    worker.handle_exit = finishing
+
+
+@_guard
+def post_worker_init(worker: Any) -> None:
+    """Wrap the application and start the status thread."""
+    runtime = _process.runtime
+    if runtime is None or not _counts(type(worker)):
+        return
+    if isinstance(worker.log, Logger):
+        _process.debugging = worker.log.error_log.isEnabledFor
+    arbiter = _identity(worker.cfg, worker.ppid, runtime.started)
+    app = runtime.serve(arbiter, worker.sockets, functools.partial(_warn, worker.log))
+    worker.wsgi = _counted(worker.wsgi)
+    if app is not None and runtime.settings.expose:
+        worker.wsgi = _exposed(worker.wsgi, app)
+    scoreboard.ready()
+
+
+def _counted(application: Callable[..., Any]) -> Callable[..., Any]:
+    respond = scoreboard.respond
+
+    def counted(environ: Any, start_response: Any) -> Any:
+        iterable = application(environ, start_response)
+        respond()
+        return iterable
+
+    return counted
+
+
+def _exposed(application: Callable[..., Any], app: StatusApp) -> Callable[..., Any]:
+    def exposed(environ: Any, start_response: Any) -> Any:
+        if not app.exposes_to(environ):
+            return application(environ, start_response)
+        scoreboard.cancel()  # no request of the application's
+        answer = app.exposed(environ)
+        start_response(answer.status_line, answer.all_headers())
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    return exposed
+
+
+# The request.
+
+_begin = scoreboard.begin
+_END = scoreboard.END
+_exc_info = sys.exc_info
+
+
+def pre_request(worker: Any, req: Any) -> None:
+    """Begin a request. gunicorn's own hook, which this one replaces, logs it."""
+    _begin()
+    if _process.debugging(logging.DEBUG):
+        worker.log.debug("%s %s", req.method, req.path)
+
+
+def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
+    """End a request."""
+    _end(worker, resp, _exc_info()[1])
+
+
+def _end(worker: Any, resp: Any, error: BaseException | None) -> None:
+    if error is None and worker.alive:
+        try:
+            return _END[resp.status[0]]()
+        except (AttributeError, KeyError, TypeError):
+            pass  # no response, or a strange status
+    return _end_specially(worker, resp, error)
+
+
+def _end_specially(worker: Any, resp: Any, error: BaseException | None) -> None:
+    """End a request that failed, or was the last one, or never came to the application.
+
+    gunicorn calls post_request while the request's exception passes by. An application that
+    raises before its first byte leaves a status that is None, or one that was never sent: the
+    client got a 500. If it is the client that went, the status stands as it was meant.
+    """
+    if not worker.alive:
+        scoreboard.finishing()
+    if resp is None:
+        scoreboard.cancel()
+        return
+    gone = isinstance(error, ssl.SSLError) or (
+        isinstance(error, OSError) and error.errno in _CLIENT_GONE
+    )
+    if error is not None and not gone:
+        scoreboard.fail()
+    sent = resp.headers_sent or error is None or gone
+    status = resp.status if sent and resp.status else "500"
+    _END.get(status[0], scoreboard.end_other)()
+
+
+# Beside a user's own hooks.
+
+
+def install(namespace: MutableMapping[str, Any], **keywords: Any) -> None:
+    """Put the hooks into a gunicorn.conf.py, around those that it has.
+
+        install(globals(), bind="127.0.0.1:9180", listeners=["/run/nginx.sock"])
+
+    Must be called after the conf's own hooks are defined, as its last line. A second call changes
+    nothing. Whatever a user's hook raises, what ours began is ended. A setting that is wrong is
+    told when gunicorn starts, and stops it.
+
+    Args:
+        namespace: the conf's globals().
+        keywords: the settings, see the README; each wins over its RAINDROPS_* variable.
+    """
+    if _INSTALLED in namespace:
+        return
+    namespace[_INSTALLED] = True
+    _keywords.clear()
+    _keywords.update(keywords)
+    for name in __all__:
+        ours = globals()[name]
+        theirs = namespace.get(name, ours)
+        namespace[name] = ours if theirs is ours else _around(name, ours, theirs)
+
+
+def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
+    """Return a hook that runs both; gunicorn is left to complain of one that it would refuse."""
+    try:
+        if name == "post_request":
+            return _around_post_request(validate_post_request(theirs))
+        theirs = validate_callable(_ARITIES.get(name, 1))(theirs)
+    except TypeError:
+        return theirs
+    if name == "pre_request":
+        return _pair(_begin_, theirs)
+    if name == "post_worker_init":  # what theirs puts around the application, ours goes around
+        return _single(theirs, ours)
+    return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
+
+
+_ARITIES = {"pre_fork": 2, "post_fork": 2, "pre_request": 2, "child_exit": 2}
+
+
+def _begin_(worker: Any, req: Any) -> None:
+    """A user's pre_request replaces gunicorn's log line, so there is none beside it."""
+    _begin()
+
+
+def _around_post_request(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
+        error = _exc_info()[1]
+        try:
+            theirs(worker, req, environ, resp)
+        finally:
+            _end(worker, resp, error)
+
+    return post_request
+
+
+def _single(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
+    def both(server: Any) -> None:
+        first(server)
+        second(server)
+
+    return both
+
+
+def _pair(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
+    def both(server: Any, other: Any) -> None:
+        first(server, other)
+        second(server, other)
+
+    return both

@@ -1,0 +1,84 @@
+"""A Snapshot as bytes: text and JSON. Pure: no I/O, no clock, nothing but its argument."""
+
+from __future__ import annotations
+
+import json as _json
+from typing import Any
+
+from .snapshot import Listener, Snapshot, Worker
+
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+def text(snapshot: Snapshot) -> bytes:
+    """Return the original's format; a figure that is not known has no line."""
+    lines = [f"calling: {snapshot.calling}", f"writing: {snapshot.writing}"]
+    for listener in snapshot.listeners:
+        for name in ("active", "queued"):
+            figure = getattr(listener, name)
+            if figure is not None:
+                lines.append(f"{listener.address} {name}: {figure}")
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+
+
+def json(snapshot: Snapshot) -> bytes:
+    """Return everything, as one JSON object; null for what is not known."""
+    return _json.dumps(as_dict(snapshot), indent=1).encode() + b"\n"
+
+
+def as_dict(snapshot: Snapshot) -> dict[str, Any]:
+    """Return everything, as JSON's types."""
+    arbiter = snapshot.arbiter
+    return {
+        "version": 1,
+        "time": snapshot.time,
+        "uptime": snapshot.uptime,
+        "arbiter": {
+            "pid": arbiter.pid,
+            "gunicorn": arbiter.gunicorn,
+            "raindrops": arbiter.raindrops,
+            "worker_class": arbiter.worker_class,
+        },
+        "calling": snapshot.calling,
+        "writing": snapshot.writing,
+        "requests": snapshot.requests,
+        "responses": dict(zip(CLASSES, snapshot.responses, strict=True)),
+        "errors": snapshot.errors,
+        "capacity": snapshot.capacity,
+        "utilization": snapshot.utilization,
+        "saturation": snapshot.saturation,
+        "scoreboard": snapshot.scoreboard,
+        "request_seconds": None,
+        "queue_seconds": None,
+        "workers": [_worker(worker) for worker in snapshot.workers],
+        "untracked": snapshot.untracked,
+        "exits": None,
+        "listeners": [_listener(listener) for listener in snapshot.listeners],
+        "counters": None,
+    }
+
+
+def _worker(worker: Worker) -> dict[str, Any]:
+    return {
+        "slot": worker.slot,
+        "pid": worker.pid,
+        "age": worker.age,
+        "state": worker.state,
+        "calling": worker.calling,
+        "writing": worker.writing,
+        "requests": worker.requests,
+        "busy_seconds": None,
+        "started": worker.started,
+        "current": None,
+    }
+
+
+def _listener(listener: Listener) -> dict[str, Any]:
+    return {
+        "address": listener.address,
+        "family": listener.family,
+        "active": listener.active,
+        "queued": listener.queued,
+        "backlog": listener.backlog,
+        "dropped": listener.dropped,
+    }

@@ -1,0 +1,306 @@
+"""The scoreboard: a slot per worker in shared memory, and what may be done with one.
+
+Who owns what. The arbiter makes the scoreboard before its first fork and claims a slot for each
+worker that it forks; during an upgrade two arbiters do. The worker takes the slot over, and from
+then on only its threads write to the slot's counters. Anybody may free the slot of an owner that
+is dead; the layout (see scoreboard.h) makes a second freeing, or a late one, harmless.
+
+What must be true at any time:
+
+- Totals only grow. They belong to the slot, not to the worker, so nothing is moved when a worker
+  dies; what one worker did is the difference to what the slot held when it took it.
+- A gauge counts only as long as the owner that wrote it lives. An owner is known by pid and start
+  time, so a reused pid does not revive it.
+- What stands in the pages may have been scribbled on by a hostile worker. It can spoil figures.
+  Nothing here signals a pid, follows an offset or trusts a length that it read there.
+
+What fork does to it: the pages stay shared. A child that the application forks is detached: it
+would otherwise end its parent's requests.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from . import shm
+from ._native._counters import ffi, lib
+
+MAGIC = b"raindrop"
+VERSION = 1
+HEADER_SIZE = 4096
+
+FREE, CLAIMED, STARTING, READY, FINISHING = (
+    lib.GRD_FREE,
+    lib.GRD_CLAIMED,
+    lib.GRD_STARTING,
+    lib.GRD_READY,
+    lib.GRD_FINISHING,
+)
+
+# The request path. None takes an argument, none allocates; see scoreboard.h.
+begin: Callable[[], None] = lib.grd_begin
+respond: Callable[[], None] = lib.grd_respond
+fail: Callable[[], None] = lib.grd_fail
+cancel: Callable[[], None] = lib.grd_cancel
+end_other: Callable[[], None] = lib.grd_end_other
+END: dict[str, Callable[[], None]] = {
+    "1": lib.grd_end_1xx,
+    "2": lib.grd_end_2xx,
+    "3": lib.grd_end_3xx,
+    "4": lib.grd_end_4xx,
+    "5": lib.grd_end_5xx,
+}
+"""What ends a request, by the first character of its status."""
+
+
+# What this worker says of itself: that it serves requests, that it takes no more of them.
+ready: Callable[[], None] = partial(lib.grd_state, READY)
+finishing: Callable[[], None] = partial(lib.grd_state, FINISHING)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A slot that was claimed: its index, and the owner word that the claim left there."""
+
+    slot: int
+    owner: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One slot that is not free. `started` is in seconds of the monotonic clock."""
+
+    slot: int
+    pid: int
+    state: int
+    age: int
+    started: float
+    capacity: int
+    requests: int
+    calling: int
+    writing: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The scoreboard at one instant. `responses` counts 1xx to 5xx; `rows` are by slot."""
+
+    slots: int
+    untracked: int
+    requests: int
+    responses: tuple[int, ...]
+    errors: int
+    rows: tuple[Row, ...]
+
+
+class Scoreboard:
+    """A scoreboard in shared memory.
+
+    Args:
+        slots: how many workers it has room for.
+        file: keep it in this file, with the totals that stand there already.
+
+    Raises:
+        ValueError: `file` holds something else, or another format of this.
+        BlockingIOError: another server uses `file`.
+        OSError: `file` cannot be opened, grown or mapped.
+    """
+
+    def __init__(self, slots: int, file: str | None = None) -> None:
+        self._fd = shm.open_shared(file, "gunicorn-raindrops")
+        try:
+            if file is not None:
+                _lock(self._fd)
+                slots = max(slots, _slots_of(self._fd, file))
+            self._map(slots)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        if file is None:
+            shm.seal(self._fd)
+        self._adopt()
+
+    @classmethod
+    def adopt(cls, fd: int) -> Scoreboard:
+        """Return the scoreboard behind a descriptor, which another arbiter uses as well.
+
+        Raises:
+            ValueError: there is none.
+            OSError: it cannot be mapped.
+        """
+        board = cls.__new__(cls)
+        board._fd = fd
+        board._map(_slots_of(fd, f"descriptor {fd}"))
+        return board
+
+    def _map(self, slots: int) -> None:
+        self.slots = slots
+        length = HEADER_SIZE + slots * ffi.sizeof("struct grd_slot")
+        shm.reserve(self._fd, length)
+        self._mapping = shm.Mapping(self._fd, length)
+        base = ffi.cast("char *", self._mapping.address)
+        self._header = ffi.cast("struct grd_header *", base)
+        self._slots = ffi.cast("struct grd_slot *", base + HEADER_SIZE)
+
+    def _adopt(self) -> None:
+        """Make the header right, and free the slots of whoever is not there any more."""
+        header, boot = self._header, _boot_id()
+        if bytes(ffi.buffer(header.boot_id)).rstrip(b"\0") != boot:
+            for i in range(self.slots):  # another boot's pids say nothing here
+                lib.grd_free(self._slots + i, lib.grd_owner(self._slots + i))
+        now = time.monotonic_ns()
+        header.version = VERSION
+        header.header_size = HEADER_SIZE
+        header.slot_size = ffi.sizeof("struct grd_slot")
+        header.slots = self.slots
+        header.length = self._mapping.length
+        header.created = now
+        header.unix_offset = time.time_ns() - now
+        header.boot_id = boot.ljust(40, b"\0")
+        header.untracked = 0
+        header.magic = MAGIC
+        self.reclaim()
+
+    # The arbiter's side.
+
+    def claim(self) -> Claim | None:
+        """Claim a free slot for a worker about to be forked; None when there is none."""
+        slot = lib.grd_claim(self._slots, self.slots, _who(os.getpid()))
+        return None if slot < 0 else Claim(slot, lib.grd_owner(self._slots + slot))
+
+    def release(self, claim: Claim) -> None:
+        """Free a claimed slot, unless it has been freed since: its worker is gone."""
+        lib.grd_free_generation(self._slots + claim.slot, claim.owner)
+
+    def reclaim(self) -> None:
+        """Free every slot whose owner is dead."""
+        self.read()
+
+    def add_untracked(self, n: int) -> None:
+        """Count a worker without a slot (1), or one less (-1)."""
+        lib.grd_add_untracked(self._header, n)
+
+    # The worker's side.
+
+    def take(self, claim: Claim, age: int, capacity: int) -> bool:
+        """Take over the slot that the arbiter claimed; whether it was still there.
+
+        From now on this process counts there; the children that it forks count nowhere.
+        """
+        slot, pid = self._slots + claim.slot, os.getpid()
+        slot.start = max(lib.grd_process_start(pid), 0)
+        slot.age = age
+        slot.started = time.monotonic_ns()
+        slot.capacity = capacity
+        if not lib.grd_take(slot, claim.owner, _who(pid)):
+            return False
+        lib.grd_attach(slot)
+        os.register_at_fork(after_in_child=lib.grd_detach)
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor of the memory."""
+        return self._fd
+
+    def forget_file(self) -> None:
+        """Close the descriptor: a worker needs the pages only, and could shrink the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    # The reader's side.
+
+    def read(self) -> Reading:
+        """Read all slots; those whose owner is dead are freed, and show nothing but totals."""
+        # The buffers are this call's own: two threads may read at once.
+        rows = ffi.new("struct grd_row[]", self.slots)
+        totals = ffi.new("struct grd_totals *")
+        used = lib.grd_read(self._slots, self.slots, rows, totals)
+        return Reading(
+            slots=self.slots,
+            untracked=self._header.untracked,
+            requests=totals.requests,
+            responses=tuple(totals.responses),
+            errors=totals.errors,
+            rows=tuple(_row(rows[i]) for i in range(used) if not self._free_if_dead(rows[i])),
+        )
+
+    def _free_if_dead(self, row: Any) -> bool:
+        if _alive(row):
+            return False
+        # Fails where it has been freed, or freed and claimed, meanwhile: then all is well.
+        lib.grd_free(self._slots + row.slot, row.owner)
+        return True
+
+
+def _row(row: Any) -> Row:
+    return Row(
+        slot=row.slot,
+        pid=row.pid,
+        state=row.state,
+        age=row.age,
+        started=row.started / 1e9,
+        capacity=row.capacity,
+        requests=row.requests,
+        calling=row.calling,
+        writing=row.writing,
+    )
+
+
+def _who(pid: int) -> int:
+    return int(lib.grd_who(pid, max(lib.grd_process_start(pid), 0)))
+
+
+def _alive(row: Any) -> bool:
+    """Tell whether a row's owner still lives: its pid does, and it started when the owner did."""
+    start = lib.grd_process_start(row.pid)
+    if start <= 0:
+        return bool(start == 0)
+    if start & ((1 << lib.GRD_TAG_BITS) - 1) != row.tag:
+        return False
+    # While a slot is claimed, its start is the previous owner's.
+    return bool(row.state == lib.GRD_CLAIMED or row.start == start)
+
+
+def _boot_id() -> bytes:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
+    except OSError:
+        return b""
+
+
+def _lock(fd: int) -> None:
+    """Take the file for this server. The lock lives as long as the arbiter's descriptor."""
+    import fcntl
+
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _slots_of(fd: int, file: str) -> int:
+    """Return how many slots a scoreboard file has, 0 for an empty one.
+
+    Raises:
+        ValueError: it is not a scoreboard, or one of another format.
+    """
+    header = ffi.new("struct grd_header *")
+    size = os.fstat(fd).st_size
+    if size == 0:
+        return 0
+    found = os.pread(fd, ffi.sizeof("struct grd_header"), 0)
+    ffi.memmove(header, found, len(found))
+    if ffi.buffer(header.magic)[:] != MAGIC:
+        raise ValueError(f"{file} is not a scoreboard")
+    slot_size = ffi.sizeof("struct grd_slot")
+    if (header.version, header.header_size, header.slot_size) != (VERSION, HEADER_SIZE, slot_size):
+        raise ValueError(
+            f"{file} is a scoreboard of format {header.version}, this is format {VERSION}"
+        )
+    if not 0 < header.slots <= (size - HEADER_SIZE) // slot_size:
+        raise ValueError(f"{file} is a damaged scoreboard: {size} bytes, {header.slots} slots")
+    return int(header.slots)

@@ -1,0 +1,256 @@
+"""The thread that serves the status address, in each worker.
+
+Who owns what. The arbiter opens one listening socket before it forks; the thread of every worker
+waits on it, so whichever worker is free answers, also while all are busy with requests. The
+thread owns its connections, and shares nothing with the application but the interpreter.
+
+It takes a connection only once it holds the GIL, and keeps the GIL from there to the answer's
+last byte where the request has arrived already (TCP_DEFER_ACCEPT sees to that): a worker stuck
+in C code cannot swallow a request that another worker could answer. Nothing here takes a lock,
+blocks, or logs: under gevent and eventlet those belong to the hub.
+
+A client that sends nothing, rubbish or half a request holds one place out of a few for two
+seconds; when all places are taken the one that waited longest goes.
+
+What fork does to it: a child has no such thread, only copies of its descriptors. Connections are
+shut down, not just closed, so that their clients see the end in spite of such copies.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h11
+
+from ._native._counters import ffi, lib
+from .settings import Address
+from .status import Answer, StatusApp
+
+MAX_REQUEST = 8192  # bytes of request line and headers
+MAX_PLACES = 32
+REQUEST_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+LINGER_SECONDS = 1.0
+OUT_OF_DESCRIPTORS_SECONDS = 0.25
+BACKLOG = 128
+
+_AGAIN = (-errno.EAGAIN, -errno.EWOULDBLOCK, -errno.EINTR)
+# Bound before anything can patch the module.
+_poll = select.poll
+_now = time.monotonic
+_sleep = time.sleep
+
+
+def open_listener(address: Address) -> Any:
+    """Return a listening socket on a status address.
+
+    Raises:
+        OSError: the address is taken, or not this machine's.
+    """
+    family, name = address
+    if family == _socket.AF_UNIX:
+        _remove_stale(name)
+    listener = _socket.socket(family, _socket.SOCK_STREAM)
+    try:
+        if family != _socket.AF_UNIX:
+            listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            if hasattr(_socket, "TCP_DEFER_ACCEPT"):
+                listener.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_DEFER_ACCEPT, 1)
+        listener.bind(name)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more; anything else stays and is in the way."""
+    with contextlib.suppress(OSError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                Path(path).unlink()
+
+
+class Connection:
+    """One client: first its request is read, then it is answered, then its end is awaited."""
+
+    def __init__(self, fd: int, app: StatusApp, warn: Callable[[str], None]) -> None:
+        self.fd = fd
+        self.deadline = _now() + REQUEST_SECONDS
+        self.step: Callable[[], bool] = self._read
+        self.events = select.POLLIN
+        self._app = app
+        self._warn = warn
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST)
+        self._buffer = ffi.new("char[]", MAX_REQUEST)
+        self._answer = b""
+
+    def expire(self) -> None:
+        """Say why, if there is still something to say, and end it."""
+        if self.step == self._read:
+            self._respond(Answer(408, b"request timeout\n"), "GET")
+            lib.grd_send(self.fd, self._answer, len(self._answer))
+        self.close()
+
+    def close(self) -> None:
+        """Let the client go."""
+        lib.grd_shutdown(self.fd)
+        os.close(self.fd)
+
+    def _read(self) -> bool:
+        """Read what is there; True while the connection goes on, as for all steps."""
+        got = lib.grd_receive(self.fd, self._buffer, MAX_REQUEST)
+        if got in _AGAIN:
+            return True
+        if got <= 0:
+            return False
+        try:
+            self._http.receive_data(ffi.buffer(self._buffer, got)[:])
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            return self._respond(Answer(error.error_status_hint, b"bad request\n"), "GET")
+        if not isinstance(event, h11.Request):
+            return event is h11.NEED_DATA
+        return self._respond(self._ask(event), event.method.decode())
+
+    def _ask(self, request: h11.Request) -> Answer:
+        headers = dict(request.headers)
+        target = request.target.decode("latin-1")
+        if "://" in target.partition("?")[0]:  # absolute-form, RFC 9112, section 3.2.2
+            target = "/" + target.partition("://")[2].partition("/")[2]
+        authorization = headers.get(b"authorization")
+        try:
+            return self._app.answer(
+                request.method.decode(),
+                target.partition("?")[0],
+                authorization.decode("latin-1") if authorization else None,
+            )
+        except Exception as error:  # ours to bear, the client's to know
+            self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
+            return Answer(500, b"internal error\n")
+
+    def _respond(self, answer: Answer, method: str) -> bool:
+        lines = [f"HTTP/1.1 {answer.status_line}"]
+        lines += [f"{name}: {value}" for name, value in answer.all_headers()]
+        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+        self._answer = head if method == "HEAD" else head + answer.body
+        self.step, self.events = self._write, select.POLLOUT
+        self.deadline = _now() + ANSWER_SECONDS
+        return self._write()
+
+    def _write(self) -> bool:
+        while self._answer:
+            sent = lib.grd_send(self.fd, self._answer, len(self._answer))
+            if sent < 0:
+                return sent in _AGAIN
+            self._answer = self._answer[sent:]
+        lib.grd_shutdown(self.fd)
+        self.step, self.events = self._linger, select.POLLIN
+        self.deadline = _now() + LINGER_SECONDS
+        return self._linger()
+
+    def _linger(self) -> bool:
+        """Read on to the client's end: closing on unread bytes would reset the connection, and
+        the client might lose the answer (RFC 9112, section 9.6)."""
+        got = lib.grd_receive(self.fd, self._buffer, MAX_REQUEST)
+        return got > 0 or got in _AGAIN
+
+
+class StatusServer:
+    """Serves a `StatusApp` on a listening socket, in a thread of its own.
+
+    Args:
+        listener: from `open_listener`.
+        app: what answers.
+        warn: called with a line when something fails.
+    """
+
+    def __init__(self, listener: Any, app: StatusApp, warn: Callable[[str], None]) -> None:
+        self._listener = listener
+        self._app = app
+        self._warn = warn
+        self._listening = True
+        self._connections: dict[int, Connection] = {}
+        self._poll = _poll()
+        self._poll.register(listener.fileno(), select.POLLIN)
+
+    def start(self) -> None:
+        """Start the thread. It ends with the process, and takes no signal from the worker."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            _thread.start_new_thread(self._run, ())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _run(self) -> None:
+        while self._listening or self._connections:
+            try:
+                self._turn()
+            except Exception as error:  # no failure in here may reach the application
+                self._warn(f"the status thread ends: {type(error).__name__}: {error}")
+                return
+
+    def _turn(self) -> None:
+        for fd, event in self._poll.poll(self._patience()):
+            if fd == self._listener.fileno():
+                self._accept() if event == select.POLLIN else self._stop_listening()
+            elif fd in self._connections:
+                self._advance(self._connections[fd])
+        for connection in list(self._connections.values()):
+            if connection.deadline <= _now():
+                self._drop(connection).expire()
+
+    def _stop_listening(self) -> None:
+        """The arbiter has shut the listener down: it listens elsewhere now."""
+        self._listening = False
+        self._poll.unregister(self._listener.fileno())
+
+    def _patience(self) -> float | None:
+        """Milliseconds until the first deadline; None without one."""
+        if not self._connections:
+            return None
+        first = min(connection.deadline for connection in self._connections.values())
+        return max(0.0, first - _now()) * 1000 + 1
+
+    def _accept(self) -> None:
+        fd = lib.grd_accept(self._listener.fileno())
+        if fd < 0:
+            if fd not in (*_AGAIN, -errno.ECONNABORTED):
+                _sleep(OUT_OF_DESCRIPTORS_SECONDS)  # the listener stays readable: do not spin
+            return  # another worker's thread was quicker
+        if len(self._connections) >= MAX_PLACES:
+            self._drop(next(iter(self._connections.values()))).close()
+        connection = Connection(fd, self._app, self._warn)
+        self._connections[fd] = connection
+        self._poll.register(fd, connection.events)
+        self._advance(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        if not connection.step():
+            self._drop(connection).close()
+        else:
+            self._poll.modify(connection.fd, connection.events)
+
+    def _drop(self, connection: Connection) -> Connection:
+        del self._connections[connection.fd]
+        self._poll.unregister(connection.fd)
+        return connection

@@ -1,0 +1,226 @@
+"""The settings: one frozen dataclass, filled from keywords and RAINDROPS_* variables, checked.
+
+Each field's metadata says what the setting takes, in the words of the error message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PREFIX = "RAINDROPS_"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = tuple[int, Any]
+"""A socket family and the address to bind to it."""
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+_MAX_WORKERS = 65536
+
+
+def _parse_bind(value: str) -> Address | None:
+    value = value.strip()
+    if not value:
+        return None
+    if value.startswith("unix:"):
+        path = value.removeprefix("unix:")
+        if not 0 < len(os.fsencode(path)) <= 107:  # sun_path and its NUL, unix(7)
+            raise ValueError
+        return socket.AF_UNIX, path
+    return parse_inet(value)
+
+
+def parse_inet(value: str) -> Address:
+    """Return family and address of `host:port` or `[v6]:port`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host, colon, port = value.rpartition(":")
+    if not (colon and port.isascii() and port.isdecimal() and int(port) <= 65535):
+        raise ValueError
+    if host.startswith("[") and host.endswith("]"):
+        ipaddress.IPv6Address(host[1:-1])
+        return socket.AF_INET6, (host[1:-1], int(port))
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
+        raise ValueError
+    return socket.AF_INET, (host, int(port))
+
+
+def _check_bind(value: Any) -> str:
+    _parse_bind(_string(value))
+    return str(value).strip()
+
+
+def _check_path(value: Any) -> str:
+    path = _string(value).strip()
+    if not re.fullmatch(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+", path):
+        raise ValueError
+    return path
+
+
+def _check_switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = _string(value).strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError
+    return word in _TRUE
+
+
+def _items(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise TypeError
+    return tuple(item for item in (_string(item).strip() for item in value) if item)
+
+
+def _check_allow(value: Any) -> tuple[str, ...]:
+    allowed = _items(value)
+    for item in allowed:
+        if item != "unix":
+            ipaddress.ip_network(item)
+    return allowed
+
+
+def _check_token(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    # RFC 6750, section 2.1: what may follow "Bearer "
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", _string(value)):
+        raise ValueError
+    return str(value)
+
+
+def _check_listeners(value: Any) -> tuple[str, ...]:
+    listeners = _items(value)
+    for item in listeners:
+        if not item.startswith(("/", "@", "unix:")):
+            _numeric(*parse_inet(item))
+    return tuple(item.removeprefix("unix:") for item in listeners)
+
+
+def _numeric(family: int, address: tuple[str, int]) -> None:
+    """Refuse a host name: the kernel knows listeners by number only."""
+    if family == socket.AF_INET:
+        ipaddress.IPv4Address(address[0])
+
+
+def _check_file(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    path = os.fsdecode(value)
+    if "\0" in path:
+        raise ValueError
+    return path
+
+
+def _check_max_workers(value: Any) -> int:
+    if isinstance(value, str):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError
+    if not 1 <= value <= _MAX_WORKERS:
+        raise ValueError
+    return value
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _setting(default: Any, check: Callable[[Any], Any], takes: str) -> Any:
+    return field(default=default, metadata={"check": check, "takes": takes})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user set; see the README for what each means."""
+
+    bind: str = _setting(
+        "127.0.0.1:9180",
+        _check_bind,
+        "host:port, [v6]:port, unix:/path (107 bytes at most), or nothing for none",
+    )
+    path: str = _setting("/_raindrops", _check_path, "a path such as /_raindrops, not / alone")
+    expose: bool = _setting(False, _check_switch, "on or off (also 1/0, true/false, yes/no)")
+    allow: tuple[str, ...] = _setting(
+        ("127.0.0.1", "::1"),
+        _check_allow,
+        "networks such as 10.0.0.0/8 or ::1, or unix, separated by commas",
+    )
+    token: str | None = _setting(
+        None, _check_token, "letters, digits and -._~+/ (= at the end), as a bearer token may have"
+    )
+    listeners: tuple[str, ...] = _setting(
+        (),
+        _check_listeners,
+        "addresses such as 127.0.0.1:80, [::1]:80, /run/nginx.sock or @name, separated by commas",
+    )
+    file: str | None = _setting(None, _check_file, "a path")
+    max_workers: int = _setting(
+        1024, _check_max_workers, f"a whole number from 1 to {_MAX_WORKERS}"
+    )
+
+    @property
+    def address(self) -> Address | None:
+        """Where the status thread listens; None for nowhere."""
+        return _parse_bind(self.bind)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """What of `allow` is a network."""
+        return tuple(ipaddress.ip_network(item) for item in self.allow if item != "unix")
+
+    @property
+    def allows_unix(self) -> bool:
+        """Whether peers of a unix listener may read an exposed status."""
+        return "unix" in self.allow
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the status address can be reached from this machine only."""
+        if self.address is None or self.address[0] == socket.AF_UNIX:
+            return True
+        host = self.address[1][0]
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return bool(host == "localhost")
+
+
+def load(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Return the settings from keywords, which win, and RAINDROPS_* variables.
+
+    Raises:
+        ValueError: one of them is wrong; the message, one line, names it and what it takes.
+    """
+    fields = {setting.name: setting for setting in dataclasses.fields(Settings)}
+    for name in keywords:
+        if name not in fields:
+            raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(fields)}")
+    values = {}
+    for name, setting in fields.items():
+        variable = PREFIX + name.upper()
+        if name in keywords:
+            values[name] = _check(setting, name, keywords[name])
+        elif variable in environ:
+            values[name] = _check(setting, variable, environ[variable])
+    return Settings(**values)
+
+
+def _check(setting: dataclasses.Field[Any], name: str, value: Any) -> Any:
+    try:
+        return setting.metadata["check"](value)
+    except (ValueError, TypeError):
+        shown = "the given value" if setting.name == "token" else repr(value)
+        raise ValueError(f"{name}: {shown} is not {setting.metadata['takes']}") from None

@@ -1,0 +1,255 @@
+"""One sample of the server, frozen: scoreboard, listeners and arbiter at one instant.
+
+The scoreboard is read anew for each sample, and so is each listener's queue: both hold totals,
+and readers who ask several workers in turn must never see one go back. Counting the accepted
+connections of a busy listener costs the kernel milliseconds, so that one figure, a gauge, serves
+all who ask within ten times as long as it took, up to a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import listeners as kernel
+from . import scoreboard
+from .listeners import ListenStats
+
+ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
+ACTIVE_SHARE = 10  # and times as long as it took
+
+STATES = {
+    scoreboard.CLAIMED: "starting",
+    scoreboard.STARTING: "starting",
+    scoreboard.READY: "idle",
+    scoreboard.FINISHING: "finishing",
+}
+LETTERS = {"starting": "S", "idle": "_", "calling": "C", "writing": "W", "finishing": "G"}
+
+UNKNOWN = ListenStats(None, None, None, None)
+
+
+@dataclass(frozen=True)
+class Arbiter:
+    """Who runs the workers. `started` is in seconds of the monotonic clock."""
+
+    pid: int
+    gunicorn: str
+    raindrops: str
+    worker_class: str
+    started: float
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker. `age` is gunicorn's ordinal, `started` Unix time."""
+
+    slot: int
+    pid: int
+    age: int
+    state: str
+    calling: int
+    writing: int
+    requests: int
+    started: float
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One listener; None for a figure that this kernel cannot give. `own`: of this server."""
+
+    address: str
+    family: str
+    own: bool
+    active: int | None
+    queued: int | None
+    backlog: int | None
+    dropped: int | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The server at one instant. `time` is Unix time, `uptime` seconds."""
+
+    time: float
+    uptime: float
+    arbiter: Arbiter
+    calling: int
+    writing: int
+    requests: int
+    responses: tuple[int, ...]
+    errors: int
+    capacity: int
+    untracked: int
+    scoreboard: str
+    workers: tuple[Worker, ...]
+    listeners: tuple[Listener, ...]
+
+    @property
+    def utilization(self) -> float | None:
+        """Requests in flight over capacity; None without a worker."""
+        return _ratio(self.calling + self.writing, self.capacity)
+
+    @property
+    def saturation(self) -> float | None:
+        """Requests in flight and connections waiting, over capacity; None where unknown."""
+        queued = 0
+        for listener in self.listeners:
+            if listener.own and listener.queued is None:
+                return None
+            queued += (listener.queued or 0) if listener.own else 0
+        return _ratio(self.calling + self.writing + queued, self.capacity)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def name_of(family: int, address: Any) -> str:
+    """Return a listener's address as the status shows it, from what getsockname() gives."""
+    if family == socket.AF_INET6:
+        return f"[{address[0]}]:{address[1]}"
+    if family == socket.AF_INET:
+        return f"{address[0]}:{address[1]}"
+    if isinstance(address, bytes):
+        return "@" + address[1:].decode(errors="surrogateescape")
+    return str(address)
+
+
+def _family(address: str) -> str:
+    if address.startswith("["):
+        return "inet6"
+    return "unix" if address.startswith(("/", "@")) or ":" not in address else "inet"
+
+
+def warm_up() -> None:
+    """Import what a sample needs, here instead of in each worker: pyroute2 is 25 MB."""
+    with contextlib.suppress(OSError):
+        kernel.tcp_listener_stats(None, active=False)
+
+
+class Sampler:
+    """Takes snapshots.
+
+    Args:
+        board: the scoreboard.
+        arbiter: who runs the workers.
+        sockets: the server's own listeners.
+        others: addresses of more listeners to report.
+        warn: called with a line when a part fails; a repeated line is its affair.
+    """
+
+    def __init__(
+        self,
+        board: scoreboard.Scoreboard,
+        arbiter: Arbiter,
+        sockets: list[Any],
+        others: tuple[str, ...],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._board = board
+        self._arbiter = arbiter
+        self._own = {name_of(sock.family, sock.getsockname()): sock for sock in sockets}
+        names = dict.fromkeys((*self._own, *others))
+        self._families = {name: _family(name) for name in names}
+        self._inet = [name for name in names if self._families[name] != "unix"]
+        self._unix = [name for name in names if self._families[name] == "unix"]
+        self._warn = warn
+        self._active: dict[str, int | None] = {}
+        self._active_until = 0.0
+
+    def take(self) -> Snapshot:
+        """Return a snapshot of this instant."""
+        listeners = self._listeners()
+        reading = self._board.read()
+        return Snapshot(
+            time=time.time(),
+            uptime=time.monotonic() - self._arbiter.started,
+            arbiter=self._arbiter,
+            calling=sum(row.calling for row in reading.rows),
+            writing=sum(row.writing for row in reading.rows),
+            requests=reading.requests,
+            responses=reading.responses,
+            errors=reading.errors,
+            capacity=sum(row.capacity for row in reading.rows if row.state == scoreboard.READY),
+            untracked=reading.untracked,
+            scoreboard=_letters(reading),
+            workers=tuple(_worker(row) for row in reading.rows),
+            listeners=listeners,
+        )
+
+    def _listeners(self) -> tuple[Listener, ...]:
+        if not self._families:
+            return ()
+        began = time.monotonic()
+        count = began >= self._active_until
+        stats = {
+            **self._ask(kernel.tcp_listener_stats, self._inet, count),
+            **self._ask(kernel.unix_listener_stats, self._unix, count),
+        }
+        if count:
+            self._active = {name: stat.active for name, stat in stats.items()}
+            now = time.monotonic()
+            self._active_until = now + min(ACTIVE_AGE, ACTIVE_SHARE * (now - began))
+        return tuple(self._listener(name, stats[name]) for name in self._families)
+
+    def _listener(self, name: str, stat: ListenStats) -> Listener:
+        return Listener(
+            address=name,
+            family=self._families[name],
+            own=name in self._own,
+            active=self._active.get(name),
+            queued=stat.queued,
+            backlog=stat.backlog,
+            dropped=stat.dropped,
+        )
+
+    def _ask(
+        self, stats: Callable[..., dict[str, ListenStats]], names: list[str], count: bool
+    ) -> dict[str, ListenStats]:
+        if not names:
+            return {}
+        try:
+            return stats(names, active=count)
+        except Exception as error:  # whatever it is, the rest of the status must be answered
+            self._warn(f"listeners cannot be read from the kernel: {error}")
+            return {name: self._from_descriptor(name) for name in names}
+
+    def _from_descriptor(self, name: str) -> ListenStats:
+        """What a listener's own descriptor tells without netlink."""
+        try:
+            return kernel.descriptor_stats(self._own[name].fileno())
+        except (KeyError, OSError):
+            return UNKNOWN
+
+
+def _state(row: scoreboard.Row) -> str:
+    if row.state == scoreboard.READY and row.calling:
+        return "calling"
+    if row.state == scoreboard.READY and row.writing:
+        return "writing"
+    return STATES.get(row.state, "starting")
+
+
+def _worker(row: scoreboard.Row) -> Worker:
+    return Worker(
+        slot=row.slot,
+        pid=row.pid,
+        age=row.age,
+        state=_state(row),
+        calling=row.calling,
+        writing=row.writing,
+        requests=row.requests,
+        started=time.time() - time.monotonic() + row.started,
+    )
+
+
+def _letters(reading: scoreboard.Reading) -> str:
+    letters = ["."] * reading.slots
+    for row in reading.rows:
+        letters[row.slot] = LETTERS[_state(row)]
+    return "".join(letters)

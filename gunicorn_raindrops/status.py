@@ -1,0 +1,125 @@
+"""The status URL: which URL has which body, and who may read it.
+
+`StatusApp` knows neither sockets nor servers: the status thread asks it for the answers on the
+status address, and the wrapper around the application for those on the application's own
+listeners, where `expose` is on.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from . import render
+from .settings import Settings
+from .snapshot import Snapshot
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "PROXY_PROTOCOL")
+"""What in a WSGI environ says that the peer speaks for somebody else (the last: that gunicorn
+read a PROXY line, whose addresses the client may have made up)."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status answer; `headers` are those that this answer has beside every answer's."""
+
+    status: int
+    body: bytes
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def status_line(self) -> str:
+        """Status and reason, as WSGI has them."""
+        return f"{self.status} {HTTPStatus(self.status).phrase}"
+
+    def all_headers(self) -> list[tuple[str, str]]:
+        """Return the headers to send."""
+        return [
+            ("Content-Type", self.content_type),
+            ("Content-Length", str(len(self.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *self.headers,
+        ]
+
+
+NOT_FOUND = Answer(404, b"not found\n")
+NOT_ALLOWED = Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
+UNAUTHORIZED = Answer(
+    401,
+    b"a bearer token is needed\n",
+    headers=(("WWW-Authenticate", 'Bearer realm="raindrops"'),),
+)
+
+
+class StatusApp:
+    """Answers status requests.
+
+    Routes, GET and HEAD:
+        PATH: text/plain, the counts line by line.
+        PATH.json: application/json, everything.
+
+    Args:
+        settings: `path` and `token`, and for exposed requests `allow`.
+        take: returns a new snapshot.
+    """
+
+    def __init__(self, settings: Settings, take: Callable[[], Snapshot]) -> None:
+        self._settings = settings
+        self._take = take
+        self._networks = settings.networks
+        self._renderers = {
+            settings.path: (render.text, TEXT),
+            f"{settings.path}.json": (render.json, JSON),
+        }
+
+    def answer(self, method: str, path: str, authorization: str | None) -> Answer:
+        """Return the answer to a request; `path` has no query string."""
+        if not self._may_read(authorization):
+            return UNAUTHORIZED
+        if method not in ("GET", "HEAD"):
+            return NOT_ALLOWED
+        if path not in self._renderers:
+            return NOT_FOUND
+        renderer, content_type = self._renderers[path]
+        return Answer(200, renderer(self._take()), content_type)
+
+    def _may_read(self, authorization: str | None) -> bool:
+        token = self._settings.token
+        if token is None:
+            return True
+        scheme, _, given = (authorization or "").partition(" ")
+        same = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+        return same and scheme.lower() == "bearer"
+
+    def exposes_to(self, environ: Mapping[str, Any]) -> bool:
+        """Tell whether a request on the application's listener is for the status: it asks for it,
+        and its peer may read it. Any other is the application's."""
+        return environ.get("PATH_INFO") in self._renderers and self._admits(environ)
+
+    def exposed(self, environ: Mapping[str, Any]) -> Answer:
+        """Return the answer to a request that `exposes_to` has passed."""
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        return self.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], authorization)
+
+    def _admits(self, environ: Mapping[str, Any]) -> bool:
+        if any(name in environ for name in FORWARDED):
+            return False
+        peer = environ.get("REMOTE_ADDR", "")
+        if not peer:
+            return self._settings.allows_unix
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped  # an IPv4 client of a dual-stack listener
+        return any(address in network for network in self._networks)

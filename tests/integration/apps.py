@@ -1,0 +1,112 @@
+"""The application that the integration tests serve: each route is one way to spend a request."""
+
+import os
+import signal
+import tempfile
+import time
+from urllib.parse import parse_qs
+
+TEXT = [("Content-Type", "text/plain")]
+
+
+def app(environ, start_response):
+    query = {key: values[0] for key, values in parse_qs(environ["QUERY_STRING"]).items()}
+    route = globals().get("route_" + environ["PATH_INFO"].strip("/").replace("-", "_"))
+    if route is None:
+        start_response("404 Not Found", [*TEXT, ("Content-Length", "0")])
+        return []
+    return route(environ, start_response, **query)
+
+
+def reply(start_response, body, status="200 OK"):
+    start_response(status, [*TEXT, ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def route_(environ, start_response):
+    return reply(start_response, b"hello\n")
+
+
+def route_pid(environ, start_response):
+    return reply(start_response, b"%d" % os.getpid())
+
+
+def route_sleep(environ, start_response, s="1", other=""):
+    time.sleep(float(s))
+    return reply(start_response, b"slept\n")
+
+
+def route_spin(environ, start_response, s="1"):
+    until = time.monotonic() + float(s)
+    while time.monotonic() < until:
+        pass
+    return reply(start_response, b"spun\n")
+
+
+def route_boom(environ, start_response):
+    raise RuntimeError("boom before the response")
+
+
+def route_boom_first(environ, start_response):
+    start_response("200 OK", TEXT)
+    return explode_after(0)
+
+
+def route_boom_mid(environ, start_response):
+    start_response("200 OK", TEXT)
+    return explode_after(2)
+
+
+def explode_after(chunks):
+    for _ in range(chunks):
+        yield b"chunk\n"
+    raise RuntimeError("boom within the response")
+
+
+def route_redirect(environ, start_response):
+    return reply(start_response, b"", "302 Found")
+
+
+def route_unavailable(environ, start_response):
+    return reply(start_response, b"busy\n", "503 Service Unavailable")
+
+
+def route_stream(environ, start_response, n="10", s="0.1", size="10"):
+    start_response("200 OK", TEXT)
+    return chunks(int(n), float(s), int(size))
+
+
+def chunks(n, s, size):
+    for _ in range(n):
+        yield b"x" * size
+        time.sleep(s)
+
+
+def route_big(environ, start_response, size="50000000"):
+    return reply(start_response, bytes(int(size)))
+
+
+def route_file(environ, start_response, size="3000000"):
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # gunicorn closes it
+    file.truncate(int(size))
+    start_response("200 OK", [*TEXT, ("Content-Length", size)])
+    return environ["wsgi.file_wrapper"](file)
+
+
+def route_fork(environ, start_response):
+    """A child that leaves through the server's own stack ends its parent's request again."""
+    pid = os.fork()
+    if pid == 0:
+        raise SystemExit(0)
+    os.waitpid(pid, 0)
+    return reply(start_response, b"forked\n")
+
+
+def route_stop(environ, start_response):
+    """A worker that is stopped takes no SIGABRT either: gunicorn has to SIGKILL it."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return reply(start_response, b"went on\n")
+
+
+def route_headers(environ, start_response):
+    return reply(start_response, environ.get("HTTP_COOKIE", "").encode())

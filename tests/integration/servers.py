@@ -1,0 +1,289 @@
+"""Real gunicorns for the tests: start one, read its log, ask it, stop it, see that nothing is left.
+
+What a test may rely on: ports are chosen by the kernel and read from the log; every wait is
+bounded; the log is read to its end, and a traceback that the test did not announce fails it.
+"""
+
+import contextlib
+import functools
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+APPS = Path(__file__).parent
+GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin/python"}
+CLASSES = {"sync": ["--worker-class", "sync"], "gthread": ["--worker-class", "gthread"]}
+WAIT = 20.0
+
+
+def eventually(predicate, what, seconds=WAIT):
+    """Return the first true result of `predicate`, asked again and again, within bounds."""
+    until = time.monotonic() + seconds
+    while True:
+        result = predicate()
+        if result:
+            return result
+        if time.monotonic() > until:
+            pytest.fail(f"not within {seconds} s: {what}")
+        threading.Event().wait(0.01)
+
+
+def alive(pid):
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children(pid):
+    """Return the pids of a process's living children."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in tasks if alive(int(child))]
+    return []
+
+
+def session(sid):
+    """Return the pids of a session's processes."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.getsid(int(entry.name)) == sid and alive(int(entry.name)):
+                    found.append(int(entry.name))
+    return found
+
+
+class Server:
+    """A gunicorn with the shipped config, unless `conf` says otherwise; use it in `with`.
+
+    Args:
+        tmp_path: where its files go.
+        gunicorn: which of GUNICORNS.
+        args: more of the command line.
+        env: more variables; RAINDROPS_BIND is 127.0.0.1:0 unless given.
+        conf: the text of a conf file, instead of the shipped config; None for no config at all.
+        bind: the application's listeners.
+        launcher: a command that executes the rest of its arguments.
+        tracebacks: how many tracebacks the log may hold (None: any number).
+    """
+
+    def __init__(
+        self,
+        tmp_path,
+        *args,
+        gunicorn="current",
+        env=None,
+        conf="shipped",
+        bind=("127.0.0.1:0",),
+        app="apps:app",
+        launcher=(),
+        tracebacks=0,
+    ):
+        python = GUNICORNS[gunicorn]
+        if not python.exists():
+            pytest.skip(f"no gunicorn {gunicorn}: `make test` makes {python.parent.parent.name}")
+        self.command = [*launcher, str(python.parent / "gunicorn")]
+        if conf == "shipped":
+            self.command += ["-c", "python:gunicorn_raindrops.conf"]
+        elif conf is not None:
+            path = tmp_path / "gunicorn.conf.py"
+            path.write_text(conf)
+            self.command += ["-c", str(path)]
+        for address in bind:
+            self.command += ["--bind", address]
+        self.command += ["--chdir", str(APPS), *args, app]
+        keep = {k: v for k, v in os.environ.items() if not k.startswith("RAINDROPS_")}
+        # HOME: gunicorn from 25.1 on puts a control socket there, one for all servers.
+        self.env = keep | {"HOME": str(tmp_path), "RAINDROPS_BIND": "127.0.0.1:0"} | (env or {})
+        self.log = []
+        self.tracebacks = tracebacks
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            self.command,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.pid = self.process.pid
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.log.append(line.rstrip("\n"))
+
+    def __exit__(self, kind, *_):
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                self.process.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            pass
+        left = self._left()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(WAIT)
+        self._reader.join(WAIT)
+        self.process.stderr.close()
+        if kind is not None:
+            print("\n".join(self.log))
+            return
+        assert not left, f"processes survived the server: {left}\n" + "\n".join(self.log)
+        if self.tracebacks is not None:
+            found = sum(line.startswith("Traceback") for line in self.log)
+            assert found <= self.tracebacks, "\n".join(self.log)
+
+    def _left(self):
+        """Return who of the server's session is there after its arbiter; a killed one may take
+        a moment to be gone."""
+        until = time.monotonic() + 3
+        while (left := session(self.pid)) and time.monotonic() < until:
+            threading.Event().wait(0.01)
+        return left
+
+    def logged(self, pattern, seconds=WAIT):
+        """Return the first match of `pattern` in the log, waiting for it."""
+
+        def found():
+            for line in list(self.log):
+                if match := re.search(pattern, line):
+                    return match
+            if self.process.poll() is not None and not self._reader.is_alive():
+                pytest.fail(f"ended before {pattern!r}:\n" + "\n".join(self.log))
+            return None
+
+        return eventually(found, f"{pattern!r} in the log", seconds)
+
+    def warnings(self):
+        """Return our warnings."""
+        return [line for line in self.log if "[WARNING] gunicorn-raindrops" in line]
+
+    @functools.cached_property
+    def address(self):
+        """The application's first TCP listener."""
+        match = self.logged(r"Listening at: .*?http://(\[?[0-9a-f.:]+\]?):(\d+)")
+        return match[1].strip("[]"), int(match[2])
+
+    @functools.cached_property
+    def name(self):
+        """That listener as the status names it."""
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @functools.cached_property
+    def status_address(self):
+        """The status listener."""
+        match = self.logged(r"status at http://(.*):(\d+)/")
+        return match[1].strip("[]"), int(match[2])
+
+    def get(self, path, method="GET", headers=None, timeout=WAIT, address=None):
+        """Ask the application; returns status and body."""
+        return self._ask(address or self.address, method, path, headers, timeout)[:2]
+
+    def ask(self, path="/_raindrops", method="GET", headers=None, timeout=WAIT):
+        """Ask the status address; returns status, body and headers."""
+        return self._ask(self.status_address, method, path, headers, timeout)
+
+    @staticmethod
+    def _ask(address, method, path, headers, timeout):
+        connection = http.client.HTTPConnection(*address, timeout=timeout)
+        try:
+            connection.request(method, path, headers=headers or {})
+            response = connection.getresponse()
+            return response.status, response.read(), dict(response.getheaders())
+        finally:
+            connection.close()
+
+    def status(self):
+        """Return the status as JSON's types."""
+        code, body, _ = self.ask("/_raindrops.json")
+        assert code == 200, body
+        return json.loads(body)
+
+    def text(self):
+        """Return the text status as a dictionary."""
+        code, body, _ = self.ask()
+        assert code == 200, body
+        pairs = (line.rpartition(": ") for line in body.decode().splitlines())
+        return {name: int(value) for name, _, value in pairs}
+
+    def ready(self, workers):
+        """Wait until so many workers serve; returns the status."""
+
+        def all_there():
+            status = self.status()
+            states = [worker["state"] for worker in status["workers"]]
+            return len(states) == workers and "starting" not in states and status
+
+        self.status_address  # noqa: B018  # waits for it
+        return eventually(all_there, f"{workers} workers ready")
+
+    def workers(self):
+        """Return the pids of the arbiter's children."""
+        return children(self.pid)
+
+    def settled(self):
+        """Wait until nothing is in flight; returns the status."""
+
+        def idle():
+            status = self.status()
+            return status["calling"] == status["writing"] == 0 and status
+
+        return eventually(idle, "nothing in flight")
+
+
+class Background:
+    """Requests in threads of their own; `join` returns their results and raises their errors."""
+
+    def __init__(self):
+        self._threads = []
+        self._results = []
+        self._errors = []
+
+    def add(self, function, *args, **kwargs):
+        """Run a function beside the test."""
+
+        def run():
+            try:
+                self._results.append(function(*args, **kwargs))
+            except Exception as error:
+                self._errors.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def join(self, errors=False):
+        """Wait for all; `errors`: theirs are expected."""
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        if self._errors and not errors:
+            raise self._errors[0]
+        return self._results
+
+
+def connect(address):
+    """Return a connected client socket."""
+    sock = socket.create_connection(address, timeout=WAIT)
+    sock.settimeout(WAIT)
+    return sock

@@ -1,0 +1,228 @@
+"""What the counts mean, on real servers: phases, classes, saturation, forks, sendfile."""
+
+import contextlib
+import http.client
+import os
+import signal
+import time
+
+import pytest
+
+from .servers import CLASSES, GUNICORNS, Server, alive, connect, eventually
+
+
+@pytest.fixture(scope="module", params=[(g, c) for g in GUNICORNS for c in CLASSES], ids="-".join)
+def shared(request, tmp_path_factory):
+    """One worker with one thread, so that who runs what is plain, for many tests in turn."""
+    gunicorn, worker_class = request.param
+    args = ("--workers", "1", *CLASSES[worker_class])
+    tmp_path = tmp_path_factory.mktemp("shared")
+    with Server(tmp_path, *args, gunicorn=gunicorn, tracebacks=None) as server:
+        server.ready(1)
+        yield server
+
+
+class Since:
+    """What a server has counted since this was made."""
+
+    def __init__(self, server):
+        self.server = server
+        self.before = server.settled()
+
+    def requests(self, number):
+        """Wait for so many requests; returns their counts that are not 0."""
+
+        def counted():
+            after = self.server.settled()
+            return after["requests"] - self.before["requests"] >= number and after
+
+        after = eventually(counted, f"{number} requests counted")
+        counts = {"requests": after["requests"] - self.before["requests"]}
+        counts["errors"] = after["errors"] - self.before["errors"]
+        for name, value in after["responses"].items():
+            counts[name] = value - self.before["responses"][name]
+        return {name: value for name, value in counts.items() if value}
+
+
+def test_a_slow_application_is_calling(shared, background):
+    """While the application's callable runs, its request is calling."""
+    since = Since(shared)
+    background.add(shared.get, "/sleep?s=1")
+    seen = eventually(lambda: (s := shared.status())["calling"] and s, "calling")
+    assert (seen["calling"], seen["writing"]) == (1, 0)
+    assert seen["requests"] == since.before["requests"]
+    assert seen["workers"][0]["state"] == "calling"
+    assert seen["scoreboard"][0] == "C"
+    assert seen["utilization"] == 1.0
+    background.join()
+    assert since.requests(1) == {"requests": 1, "2xx": 1}
+    assert shared.status()["workers"][0]["state"] == "idle"
+
+
+@pytest.mark.parametrize("path", ["/stream?n=10&s=0.1", "/big", "/file?size=50000000"])
+def test_a_response_under_way_is_writing(shared, path):
+    """A streamed response, a large one and a file are writing until the client has them."""
+    since = Since(shared)
+    with connect(shared.address) as client:
+        client.sendall(b"GET %s HTTP/1.0\r\n\r\n" % path.encode())
+        seen = eventually(lambda: (s := shared.status())["writing"] and s, "writing")
+        assert (seen["calling"], seen["writing"]) == (0, 1)
+        assert seen["requests"] == since.before["requests"]
+        assert seen["scoreboard"][0] == "W"
+        while client.recv(1 << 20):
+            pass
+    assert since.requests(1) == {"requests": 1, "2xx": 1}
+
+
+def test_a_file_is_still_sent_by_the_kernel(serve, gunicorn, worker_class):
+    """The file wrapper reaches gunicorn as it is, so sendfile(2) happens."""
+    conf = """
+import sys, gunicorn.http.wsgi as wsgi
+real = wsgi.Response.sendfile
+def watched(self, respiter):
+    done = real(self, respiter)
+    print("sent a file:", type(respiter).__name__, done, file=sys.stderr, flush=True)
+    return done
+wsgi.Response.sendfile = watched
+from gunicorn_raindrops.hooks import *
+"""
+    with serve("--workers", "1", *worker_class, gunicorn=gunicorn, conf=conf) as server:
+        server.ready(1)
+        assert server.get("/file")[0] == 200
+        assert server.logged("sent a file: FileWrapper True")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "counts"),
+    [
+        ("/", 200, {"2xx": 1}),
+        ("/redirect", 302, {"3xx": 1}),
+        ("/nowhere", 404, {"4xx": 1}),
+        ("/unavailable", 503, {"5xx": 1}),
+        ("/boom", 500, {"5xx": 1, "errors": 1}),
+        ("/boom-first", 500, {"5xx": 1, "errors": 1}),
+    ],
+)
+def test_each_response_counts_by_the_class_its_client_saw(shared, path, status, counts):
+    """An application that raises before its first byte has sent a 500, whatever it had set."""
+    since = Since(shared)
+    assert shared.get(path)[0] == status
+    assert since.requests(1) == {"requests": 1, **counts}
+
+
+def test_an_application_that_raises_midway_is_an_error_of_the_status_it_had_sent(shared):
+    """The client saw 200 and then a broken body."""
+    since = Since(shared)
+    with connect(shared.address) as client:
+        client.sendall(b"GET /boom-mid HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(1000), b""))
+    assert answer.partition(b" ")[2].startswith(b"200 OK")
+    assert since.requests(1) == {"requests": 1, "2xx": 1, "errors": 1}
+
+
+def test_a_client_that_goes_away_is_counted_and_no_error(shared):
+    """Its request reached the application; that it left is not the application's fault."""
+    since = Since(shared)
+    with connect(shared.address) as client:
+        client.sendall(b"GET /stream?n=50&s=0.02&size=100000 HTTP/1.0\r\n\r\n")
+        client.recv(100)
+    assert since.requests(1) == {"requests": 1, "2xx": 1}
+
+
+def test_a_request_that_never_reaches_the_application_is_not_counted(shared):
+    """gunicorn answers 400 by itself."""
+    since = Since(shared)
+    with connect(shared.address) as client:
+        client.sendall(b"RUBBISH\r\n\r\n")
+        assert b" 400 " in client.recv(100)
+    assert shared.get("/")[0] == 200
+    assert since.requests(1) == {"requests": 1, "2xx": 1}
+
+
+def test_a_child_of_the_application_ends_nothing(serve, gunicorn):
+    """A forked child that leaves through the server's stack runs post_request once more."""
+    with serve("--workers", "1", gunicorn=gunicorn, tracebacks=None) as server:
+        server.ready(1)
+        since = Since(server)
+        server.get("/fork")
+        assert since.requests(1)["requests"] == 1
+        assert server.get("/")[0] == 200
+        assert since.requests(2)["requests"] == 2
+
+
+def test_keepalive_counts_each_request(serve, gunicorn):
+    """Three requests on one connection are three, and none is in flight between them."""
+    args = ["--worker-class", "gthread", "--threads", "2", "--keep-alive", "5"]
+    with serve(*args, gunicorn=gunicorn) as server:
+        server.ready(1)
+        since = Since(server)
+        client = http.client.HTTPConnection(*server.address, timeout=10)
+        with contextlib.closing(client):
+            for done in range(1, 4):
+                client.request("GET", "/")
+                assert client.getresponse().read() == b"hello\n"
+                assert since.requests(done) == {"requests": done, "2xx": done}
+        assert server.status()["capacity"] == 2
+
+
+def test_saturated(serve, gunicorn, background):
+    """Four sync workers asleep, ten more clients waiting: 4 and 10, fifty times, at once."""
+    with serve("--workers", "4", gunicorn=gunicorn) as server:
+        server.ready(4)
+        for _ in range(4):
+            background.add(server.get, "/sleep?s=5")
+        eventually(lambda: server.text()["calling"] == 4, "all workers busy")
+        waiting = [connect(server.address) for _ in range(10)]
+        try:
+            for client in waiting:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            eventually(lambda: server.text()[f"{server.name} queued"] == 10, "ten waiting")
+            slowest = 0.0
+            for _ in range(50):
+                began = time.perf_counter()
+                text = server.text()
+                slowest = max(slowest, time.perf_counter() - began)
+                assert text["calling"] == 4
+                assert text["writing"] == 0
+                assert text[f"{server.name} queued"] == 10
+            # counted at most a tenth of a second ago
+            eventually(lambda: server.text()[f"{server.name} active"] == 4, "four accepted")
+            status = server.status()
+            assert (status["capacity"], status["utilization"]) == (4, 1.0)
+            assert status["saturation"] == 14 / 4
+            # A bound so far from the truth (under 2 ms) that only a status that waits breaks it.
+            assert slowest < 1.0
+        finally:
+            for client in waiting:
+                client.close()
+
+
+def test_a_worker_that_finishes_gracefully_shows_it(serve, gunicorn, worker_class, background):
+    """After SIGTERM a worker ends the request that it has."""
+    with serve("--workers", "1", *worker_class, gunicorn=gunicorn) as server:
+        (before,) = server.ready(1)["workers"]
+        background.add(server.get, "/sleep?s=2")
+        eventually(lambda: server.text()["calling"] == 1, "calling")
+        os.kill(before["pid"], signal.SIGTERM)
+
+        def finishing():
+            status = server.status()
+            mine = [w for w in status["workers"] if w["pid"] == before["pid"]]
+            return mine and mine[0]["state"] == "finishing" and status
+
+        seen = eventually(finishing, "finishing")
+        assert seen["scoreboard"][before["slot"]] == "G"
+        assert seen["calling"] == 1
+        assert background.join() == [(200, b"slept\n")]
+        eventually(lambda: not alive(before["pid"]), "gone")
+        assert server.ready(1)["requests"] == 1
+
+
+def test_a_busy_worker_does_not_keep_the_status_from_answering(serve, gunicorn, background):
+    """A worker in a pure-Python loop gives the interpreter away often enough."""
+    with serve("--workers", "1", gunicorn=gunicorn) as server:
+        server.ready(1)
+        background.add(server.get, "/spin?s=2")
+        eventually(lambda: server.text()["calling"] == 1, "calling")
+        for _ in range(10):
+            assert server.text()["calling"] == 1
