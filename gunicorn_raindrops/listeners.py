@@ -187,7 +187,7 @@ def _names(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _tcp_plan(addresses: tuple[str, ...], active: bool) -> tuple[tuple[Key, ...], bytes]:
     keys = tuple(map(inet_address.parse, addresses))
     ports: dict[int, set[int]] = {}
@@ -214,7 +214,7 @@ def _all_active(rows: list[Row]) -> bytes:
     return _tcp_active({family: frozenset(ports) for family, ports in asked.items()})
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # with thousands of ports in its filter one has 60 kB
 def _tcp_request(family: int, listening: bool, ports: frozenset[int]) -> bytes:
     from pyroute2.netlink import diag
 
