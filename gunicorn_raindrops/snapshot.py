@@ -8,7 +8,6 @@ all who ask within ten times as long as it took, up to a tenth of a second.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -124,12 +123,6 @@ def _family(address: str) -> str:
     if address.startswith("["):
         return "inet6"
     return "unix" if address.startswith(("/", "@")) or ":" not in address else "inet"
-
-
-def warm_up() -> None:
-    """Import what a sample needs, here instead of in each worker: pyroute2 is 25 MB."""
-    with contextlib.suppress(OSError):
-        kernel.tcp_listener_stats(None, active=False)
 
 
 class Sampler:
