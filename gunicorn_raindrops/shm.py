@@ -198,9 +198,13 @@ class Raindrops:
 
     def _zero(self) -> None:
         """Zero all of the file, also what lies behind the mapping and may come with growth."""
-        chunk = bytes(1 << 20)
-        for at in range(0, os.fstat(self._fd).st_size, len(chunk)):
-            os.pwrite(self._fd, chunk[: os.fstat(self._fd).st_size - at], at)
+        # Through a mapping: what is written to a file opened for appending goes to its end.
+        size = os.fstat(self._fd).st_size
+        mapping = Mapping(self._fd, size)
+        whole = ffi.buffer(mapping.address, size)
+        for at in range(0, size, 1 << 20):
+            part = min(size - at, 1 << 20)
+            whole[at : at + part] = bytes(part)
 
     def incr(self, i: int, n: int = 1) -> int:
         """Add `n` to counter `i` atomically and return its new value, modulo 2**64.

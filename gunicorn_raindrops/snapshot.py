@@ -119,7 +119,11 @@ def name_of(family: int, address: Any) -> str:
     return str(address)
 
 
+FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6", socket.AF_UNIX: "unix"}
+
+
 def _family(address: str) -> str:
+    """Tell the family of an address that was configured, not of a socket that we have."""
     if address.startswith("["):
         return "inet6"
     return "unix" if address.startswith(("/", "@")) or ":" not in address else "inet"
@@ -149,6 +153,7 @@ class Sampler:
         self._own = {name_of(sock.family, sock.getsockname()): sock for sock in sockets}
         names = dict.fromkeys((*self._own, *others))
         self._families = {name: _family(name) for name in names}
+        self._families |= {name: FAMILIES[sock.family] for name, sock in self._own.items()}
         self._inet = [name for name in names if self._families[name] != "unix"]
         self._unix = [name for name in names if self._families[name] == "unix"]
         self._warn = warn
