@@ -109,17 +109,22 @@ def fork():
             child.wait()
 
 
+def descriptors(pid="self"):
+    """Return how many descriptors a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def _descriptors():
     found = {}
-    for fd in os.listdir("/proc/self/fd"):
+    for fd in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
+            found[int(fd.name)] = str(fd.readlink())
     # That of the listing itself is gone by now.
     return {fd: what for fd, what in found.items() if "/proc/" not in what}
 
 
 def _threads():
-    return sorted(os.listdir("/proc/self/task"))
+    return sorted(task.name for task in Path("/proc/self/task").iterdir())
 
 
 def _children():

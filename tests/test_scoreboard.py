@@ -532,6 +532,30 @@ def test_claiming_and_releasing_in_a_crowd(fork):
     board.forget_file()
 
 
+def test_one_slot_among_many(fork):
+    """The claim itself, in a tight loop on a single slot: whoever gets it has it alone."""
+    board = Scoreboard(1)
+    with Raindrops(1) as held:
+
+        def churn(link):
+            me = lib.grd_who(os.getpid(), 1)
+            incr, decr = held.incr, held.decr
+            link.hear()
+            for _ in range(100_000):
+                if lib.grd_claim(board._slots, 1, me) == 0:
+                    assert incr(0) == 1
+                    owner = lib.grd_owner(board._slots)
+                    assert decr(0) == 0
+                    lib.grd_free(board._slots, owner)
+
+        children = [fork(churn) for _ in range(3)]
+        for child in children:
+            child.link.say()
+        for child in children:
+            child.check()
+    board.forget_file()
+
+
 def test_a_storm(fork):
     """Workers killed at any moment: no total ever goes back, and in the end no gauge is left."""
     board = Scoreboard(4)
@@ -781,7 +805,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("make_content", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_file(tmp_path, make_content):
-    """What is not a scoreboard of this format is ValueError, naming the file, and stays as it is."""
+    """What is no scoreboard of this format is ValueError, naming the file, and stays as it is."""
     path = tmp_path / "foreign"
     content = make_content(good(tmp_path))
     path.write_bytes(content)
@@ -916,7 +940,7 @@ def test_adopting_an_empty_file(tmp_path):
 @linux
 def test_the_memory_has_a_name(board):
     """It can be found among a process's descriptors, is not inherited, and cannot be shrunk."""
-    assert "memfd:gunicorn-raindrops" in os.readlink(f"/proc/self/fd/{board.fileno()}")
+    assert "memfd:gunicorn-raindrops" in str(Path(f"/proc/self/fd/{board.fileno()}").readlink())
     assert not os.get_inheritable(board.fileno())
     with pytest.raises(PermissionError):
         os.ftruncate(board.fileno(), 0)

@@ -7,9 +7,9 @@ import resource
 import select
 import signal
 import socket
-import stat
 import sys
 import time
+import warnings
 from contextlib import closing
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from gunicorn_raindrops.server import Connection, StatusServer, open_listener
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import Answer, StatusApp
 
-from .conftest import WAIT
+from .conftest import WAIT, descriptors
 from .test_render import SNAPSHOT
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -64,7 +64,9 @@ class Status:
         for name, seconds in patience.items():
             assert hasattr(server, name)
             setattr(server, name, seconds)
-        StatusServer(self.listener, app, lambda line: link.say(b"warning: " + line.encode())).start()
+        StatusServer(
+            self.listener, app, lambda line: link.say(b"warning: " + line.encode())
+        ).start()
         link.say(b"ready")
         if prepare is not None:
             prepare(link)
@@ -419,12 +421,12 @@ def test_half_a_request(serve, unix, data):
 def test_gone_before_the_answer(serve, unix, data):
     """Clients that hang up in the middle leave nothing behind."""
     status = serve(unix)
-    fds = len(os.listdir(f"/proc/{status.child.pid}/fd"))
+    fds = descriptors(status.child.pid)
     for _ in range(100):
         status.connect(data).close()
     assert status.ask()[0] == 200
     until = time.monotonic() + WAIT
-    while len(os.listdir(f"/proc/{status.child.pid}/fd")) > fds:
+    while descriptors(status.child.pid) > fds:
         assert time.monotonic() < until
         os.sched_yield()
 
@@ -490,14 +492,14 @@ def test_a_slow_reader(serve, unix):
 def test_one_who_does_not_read(serve, listener):
     """It is let go when its time is over; meanwhile others are served."""
     status = serve(listener, Large(), ANSWER_SECONDS=0.5)
-    fds = len(os.listdir(f"/proc/{status.child.pid}/fd"))
+    fds = descriptors(status.child.pid)
     began = time.monotonic()
     with status.connect(GET) as stuck:
         assert select.select([stuck], [], [], WAIT)[0]
-        while len(os.listdir(f"/proc/{status.child.pid}/fd")) > fds:
+        while descriptors(status.child.pid) > fds:
             assert status.ask(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")[2] == b"small\n"
             assert time.monotonic() - began < 3
-        assert 0.4 < time.monotonic() - began
+        assert time.monotonic() - began > 0.4
 
 
 def test_more_clients_than_places(serve, unix):
@@ -559,7 +561,7 @@ def busy(link):
     """Stay in one C call that keeps the GIL."""
     link.hear()
     link.say(b"busy")
-    ctypes.PyDLL(None).usleep(1_500_000)
+    ctypes.PyDLL(None).usleep(2_500_000)
 
 
 def test_a_worker_stuck_in_c_swallows_nothing(serve, listener):
@@ -571,7 +573,7 @@ def test_a_worker_stuck_in_c_swallows_nothing(serve, listener):
     began = time.monotonic()
     for _ in range(50):
         assert other.ask()[0] == 200
-    assert time.monotonic() - began < 1.2, "the worker was free again"
+    assert time.monotonic() - began < 2.2, "the worker was free again"
 
 
 def test_a_killed_worker_leaves_the_address(serve, listener):
@@ -585,12 +587,9 @@ def test_a_killed_worker_leaves_the_address(serve, listener):
 
 def masks(link):
     own = os.getpid()
-    for task in os.listdir("/proc/self/task"):
-        fields = dict(
-            line.split(":\t", 1)
-            for line in Path(f"/proc/self/task/{task}/status").read_text().splitlines()
-        )
-        name = b"main" if int(task) == own else b"thread"
+    for task in Path("/proc/self/task").iterdir():
+        fields = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+        name = b"main" if int(task.name) == own else b"thread"
         link.say(name + b" " + fields["SigBlk"].encode())
 
 
@@ -606,6 +605,7 @@ def test_signals_are_the_workers(serve, listener):
 
 
 def fork_one(link):
+    warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside a thread: that is the point
     pid = os.fork()
     if not pid:
         signal.alarm(60)
@@ -613,7 +613,6 @@ def fork_one(link):
     link.say(str(pid).encode())
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_child_of_a_worker_holds_no_client(serve, unix):
     """What the application forks has a copy of each descriptor; clients see their end all the
     same."""
@@ -630,6 +629,26 @@ def test_a_child_of_a_worker_holds_no_client(serve, unix):
         try:
             client.sendall(GET[5:])
             assert parsed(read(client))[0] == 200
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_child_of_a_worker_holds_no_evicted_client(serve, unix):
+    """Nor those that are let go without an answer."""
+
+    def fork_then(link):
+        server.MAX_PLACES = 1
+        link.hear()
+        fork_one(link)
+
+    status = serve(unix, prepare=fork_then)
+    with status.connect(GET[:5]) as client:
+        assert not select.select([client], [], [], 0.1)[0]
+        status.child.link.say()
+        pid = int(status.child.link.hear())
+        try:
+            assert status.ask()[0] == 200
+            assert ended(client) == b""
         finally:
             os.kill(pid, signal.SIGKILL)
 
@@ -672,21 +691,38 @@ def test_port_free_again(serve, fork):
 
 def test_a_stale_socket_file(tmp_path):
     """One that nobody listens on is replaced."""
-    path = str(tmp_path / "s")
-    open_listener((socket.AF_UNIX, path)).close()
-    assert stat.S_ISSOCK(os.stat(path).st_mode)
-    with closing(open_listener((socket.AF_UNIX, path))):
+    path = tmp_path / "s"
+    open_listener((socket.AF_UNIX, str(path))).close()
+    assert path.is_socket()
+    with closing(open_listener((socket.AF_UNIX, str(path)))):
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(path)
+            client.connect(str(path))
 
 
 def test_a_socket_file_in_use(unix):
     """It is not taken from whoever listens on it."""
     path = unix.getsockname()
-    inode = os.stat(path).st_ino
+    inode = Path(path).stat().st_ino
     with pytest.raises(OSError, match="in use"):
         open_listener((socket.AF_UNIX, path))
-    assert os.stat(path).st_ino == inode
+    assert Path(path).stat().st_ino == inode
+
+
+def test_a_socket_file_of_one_who_is_busy(tmp_path):
+    """Nor where nobody can connect at the moment, since too many wait already."""
+    path = str(tmp_path / "s")
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(path)
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(path)
+        with pytest.raises(OSError, match="in use"):
+            open_listener((socket.AF_UNIX, path))
+        assert Path(path).is_socket()
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "fifo"])
@@ -749,7 +785,9 @@ def test_anything_at_all(data, cuts):
     with theirs:
         theirs.settimeout(WAIT)
         connection = Connection(ours.detach(), app(token="s3cret"), pytest.fail)
-        pieces = [data[a:b] for a, b in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True)]
+        pieces = [
+            data[a:b] for a, b in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True)
+        ]
         going = True
         for piece in pieces:
             if piece and going:

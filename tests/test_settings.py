@@ -179,7 +179,22 @@ BAD = {
         "networks",
     ),
     "token": (
-        ["two words", "é", "a=b", "=", "x\n", "\n", " ", 'a"b', "a,b", "a\0b", 5, True, b"token", []],
+        [
+            "two words",
+            "é",
+            "a=b",
+            "=",
+            "x\n",
+            "\n",
+            " ",
+            'a"b',
+            "a,b",
+            "a\0b",
+            5,
+            True,
+            b"token",
+            [],
+        ],
         "letters",
     ),
     "listeners": (

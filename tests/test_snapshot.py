@@ -239,9 +239,7 @@ def test_without_netlink(kernel, listener):
     kernel.error = PermissionError(1, "no netlink here")
     client = socket.create_connection(listener.getsockname())
     with client:
-        taking = sampler(
-            Board(row()), [listener], ("127.0.0.1:1", "/run/x.sock"), warnings.append
-        )
+        taking = sampler(Board(row()), [listener], ("127.0.0.1:1", "/run/x.sock"), warnings.append)
         taken = taking.take()
     own, other, unix = taken.listeners
     assert (own.active, own.queued, other.queued, unix.queued) == (None, 1, None, None)

@@ -1,7 +1,6 @@
 """Struct: counters by name."""
 
 import copy
-import os
 import pickle
 import sys
 import threading
@@ -11,6 +10,8 @@ from typing import ClassVar
 import pytest
 
 from gunicorn_raindrops import Struct
+
+from .conftest import descriptors
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -113,7 +114,7 @@ def test_index_outside(stats, i):
 
 def test_unknown_member():
     """TypeError that names it and those that there are; values go by keyword only."""
-    with pytest.raises(TypeError, match="waiting.*calling, writing"):
+    with pytest.raises(TypeError, match=r"waiting.*calling, writing"):
         Stats(waiting=1)
     with pytest.raises(TypeError):
         Stats(5)
@@ -121,7 +122,7 @@ def test_unknown_member():
 
 def test_unknown_attribute(stats):
     """A misspelt member is not set silently, and none is found."""
-    with pytest.raises(AttributeError, match="waiting"):
+    with pytest.raises(AttributeError, match=r"waiting"):
         stats.waiting = 1
     for name in ("waiting", "incr_waiting", "decr_"):
         with pytest.raises(AttributeError):
@@ -192,7 +193,7 @@ def test_taken_names(name):
 def test_member_named_as_an_update(names):
     """`incr_x` beside `x` would leave x without its update: refused as well."""
     annotations = dict.fromkeys(names, int)
-    with pytest.raises(TypeError, match="incr_x|decr_x"):
+    with pytest.raises(TypeError, match=r"incr_x|decr_x"):
         type("Bad", (Struct,), {"__annotations__": annotations, "__module__": __name__})
 
 
@@ -298,8 +299,8 @@ def test_nothing_is_shared_by_two():
 
 def test_failed_ones_leave_nothing():
     """One whose value is refused leaves no descriptor (see the fixture)."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for _ in range(20):
         with pytest.raises(OverflowError):
             Stats(calling=-1)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before

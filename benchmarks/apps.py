@@ -1,0 +1,33 @@
+"""The applications that the benchmarks serve."""
+
+import gc
+import os
+
+BODY = b"hello, world\n"
+HEADERS = [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))]
+BURN = 200_000
+"""Turns of a loop: about 5 ms."""
+
+
+def hello(environ, start_response):
+    """Answer at once."""
+    start_response("200 OK", HEADERS)
+    return [BODY]
+
+
+def burn(environ, start_response):
+    """Run pure Python for some 5 ms, then answer."""
+    i = 0
+    while i < BURN:
+        i += 1
+    start_response("200 OK", HEADERS)
+    return [BODY]
+
+
+def collect(environ, start_response):
+    """Answer /gc, after a full garbage collection, with this worker's pid."""
+    if environ["PATH_INFO"] != "/gc":
+        return hello(environ, start_response)
+    gc.collect()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % os.getpid()]
