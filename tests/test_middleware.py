@@ -12,6 +12,8 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from gunicorn_raindrops import ASGIMiddleware, Middleware, Struct, seat
+from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops.scoreboard import Scoreboard
 
 LOCAL = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
 
@@ -418,39 +420,62 @@ def test_exact_over_processes_and_threads():
     assert set(status_of(middleware)["scoreboard"]) == {"."}
 
 
+class Held:
+    """A fork that runs a function, which gets another to say that it is there, and then stays."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __enter__(self):
+        there, here = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self.function(lambda: os.write(here, b"x"))
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(here)
+        assert os.read(there, 1) == b"x", "it has died"
+        os.close(there)
+        return self
+
+    def kill(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+    def __exit__(self, *_):
+        self.kill()
+
+
 @pytest.mark.parametrize("held", ["calling", "writing"])
 def test_a_killed_process_takes_its_requests_along(held):
     """SIGKILL in the middle of a request: it is out of the gauges, totals stay."""
-    ready, go = os.pipe()
 
     def app(environ, start_response):
         start_response("200 OK", [])
-        if environ["PATH_INFO"] == "/calling":
-            os.write(go, b"x")
+        if "there" in environ and held == "calling":
+            environ["there"]()
             signal.pause()
         return [b"x"]
 
+    def child(there):
+        Server(middleware).run()
+        body = Server(middleware).call(there=there)
+        there()
+        signal.pause()
+        list(body)
+
     middleware = Middleware(app)
     Server(middleware).run()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            Server(middleware).run()
-            body = Server(middleware).call(PATH_INFO=f"/{held}")
-            os.write(go, b"x")
-            signal.pause()
-            list(body)
-        finally:
-            os._exit(1)
-    assert os.read(ready, 1) == b"x"
-    status = status_of(middleware)
-    assert status[held] == 1 and status["calling"] + status["writing"] == 1
-    assert [w["state"] for w in status["workers"] if w["pid"] == pid] == [held]
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    assert totals(middleware) == (2, {"2xx": 2}, 0)
-    os.close(ready)
-    os.close(go)
+    with Held(child) as process:
+        status = status_of(middleware)
+        assert status[held] == 1 and status["calling"] + status["writing"] == 1
+        assert [w["state"] for w in status["workers"] if w["pid"] == process.pid] == [held]
+        process.kill()
+        assert totals(middleware) == (2, {"2xx": 2}, 0)
 
 
 @pytest.mark.parametrize("kind", ["slots", "stats"])
@@ -471,27 +496,40 @@ def test_more_processes_than_slots():
     """They serve uncounted, and are counted as untracked, once each; a slot that is free again
     is taken."""
     middleware = Middleware(replying([b"x"]), max_workers=1)
-    holder, release = os.pipe(), os.pipe()
 
-    def hold():
+    def child(there):
         Server(middleware).run()
-        os.write(holder[1], b"x")
-        os.read(release[0], 1)
+        there()
 
-    join = in_child(hold)
-    assert os.read(holder[0], 1) == b"x"
-    for _ in range(3):
+    with Held(child) as process:
+        for _ in range(3):
+            assert Server(middleware).run() == [b"x"]
+        middleware._seats._full.clear()  # what RETRY_SECONDS do
         assert Server(middleware).run() == [b"x"]
-    status = status_of(middleware)
-    assert (status["requests"], status["untracked"], len(status["workers"])) == (1, 1, 1)
-    os.write(release[1], b"x")
-    join()
-    middleware._seats._full.clear()  # what RETRY_SECONDS do
-    Server(middleware).run()
-    status = status_of(middleware)
-    assert (status["requests"], status["untracked"]) == (2, 0)
-    for fd in (*holder, *release):
-        os.close(fd)
+        status = status_of(middleware)
+        assert (status["requests"], status["untracked"], len(status["workers"])) == (1, 1, 1)
+        process.kill()
+        middleware._seats._full.clear()
+        Server(middleware).run()
+        status = status_of(middleware)
+        assert (status["requests"], status["untracked"]) == (2, 0)
+
+
+def test_two_first_requests_at_once():
+    """Two threads that both find no seat share one in the end."""
+    board = Scoreboard(4)
+    seats = seat.BoardSeats(board)
+    sit = seats._sit
+
+    def overtaken():
+        seats._sit = sit
+        assert seats.begin()
+        return sit()
+
+    seats._sit = overtaken
+    assert seats.begin()
+    (row,) = board.read().rows
+    assert row.calling == 2
 
 
 def test_a_file_shared_without_a_fork(tmp_path):
@@ -510,8 +548,6 @@ def test_a_file_shared_without_a_fork(tmp_path):
 
 def test_a_file_that_another_server_has(tmp_path, monkeypatch, caplog):
     """An arbiter's file stays its own: one warning, and the counts are in memory."""
-    from gunicorn_raindrops.scoreboard import Scoreboard
-
     monkeypatch.setattr(seat, "SHARE_SECONDS", 0.05)
     board = Scoreboard(4, str(tmp_path / "board"))
     middleware = Middleware(replying([b"x"]), file=tmp_path / "board")
@@ -520,6 +556,16 @@ def test_a_file_that_another_server_has(tmp_path, monkeypatch, caplog):
     assert board.read().requests == 0
     (record,) = caplog.records
     assert "another server's" in record.message
+
+
+def test_a_request_that_is_cancelled_counts_nothing():
+    """For servers that begin before they know whose request it is."""
+    board = Scoreboard(1)
+    mine = seat.BoardSeats(board).begin()
+    assert board.read().rows[0].calling == 1
+    mine.end(lib.GRD_CANCELLED)
+    reading = board.read()
+    assert (reading.rows[0].calling, reading.requests) == (0, 0)
 
 
 # The status.
