@@ -34,7 +34,6 @@ from typing import Any, TypeVar
 import gunicorn
 from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
 from . import __version__, scoreboard, settings
@@ -73,7 +72,7 @@ class _Process:
     def __init__(self) -> None:
         self.runtime: Runtime | None = None
         self.warned: set[str] = set()
-        self.debugging: Callable[[int], bool] = lambda level: True
+        self.debugging = True
 
 
 _process = _Process()
@@ -214,12 +213,18 @@ def _identity(cfg: Any, pid: int, started: float) -> Arbiter:
 
 def _counts(worker_class: type) -> bool:
     """Tell whether these workers run a request in one thread from pre_request to post_request."""
-    return issubclass(worker_class, (SyncWorker, ThreadWorker))
+    return issubclass(worker_class, SyncWorker) or _is_threaded(worker_class)
+
+
+def _is_threaded(worker_class: type) -> bool:
+    # Not imported here: it brings more along than all of ours, and most servers run without it.
+    gthread = sys.modules.get("gunicorn.workers.gthread")
+    return gthread is not None and issubclass(worker_class, gthread.ThreadWorker)
 
 
 def _capacity(worker: Any) -> int:
     """How many requests a worker can run at once."""
-    return int(worker.cfg.threads) if isinstance(worker, ThreadWorker) else 1
+    return int(worker.cfg.threads) if _is_threaded(type(worker)) else 1
 
 
 @_guard
@@ -246,8 +251,8 @@ def post_worker_init(worker: Any) -> None:
     runtime = _process.runtime
     if runtime is None or not _counts(type(worker)):
         return
-    if isinstance(worker.log, Logger):
-        _process.debugging = worker.log.error_log.isEnabledFor
+    if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
+        _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
     arbiter = _identity(worker.cfg, worker.ppid, runtime.started)
     app = runtime.serve(arbiter, worker.sockets, functools.partial(_warn, worker.log))
     worker.wsgi = _counted(worker.wsgi)
@@ -283,19 +288,25 @@ def _exposed(application: Callable[..., Any], app: StatusApp) -> Callable[..., A
 
 _begin = scoreboard.begin
 _END = scoreboard.END
-_exc_info = sys.exc_info
+
+if sys.version_info >= (3, 11):
+    _error = sys.exception
+else:
+
+    def _error() -> BaseException | None:
+        return sys.exc_info()[1]
 
 
 def pre_request(worker: Any, req: Any) -> None:
     """Begin a request. gunicorn's own hook, which this one replaces, logs it."""
     _begin()
-    if _process.debugging(logging.DEBUG):
+    if _process.debugging:
         worker.log.debug("%s %s", req.method, req.path)
 
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
     """End a request."""
-    _end(worker, resp, _exc_info()[1])
+    _end(worker, resp, _error())
 
 
 def _end(worker: Any, resp: Any, error: BaseException | None) -> None:
@@ -381,7 +392,7 @@ def _begin_(worker: Any, req: Any) -> None:
 
 def _around_post_request(theirs: Callable[..., Any]) -> Callable[..., Any]:
     def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
-        error = _exc_info()[1]
+        error = _error()
         try:
             theirs(worker, req, environ, resp)
         finally:

@@ -53,7 +53,6 @@ def text(key: Key) -> str:
     return f"[{host}]:{port}" if family == AF_INET6 else f"{host}:{port}"
 
 
-@lru_cache(maxsize=64)
 def port_filter(ports: frozenset[int]) -> bytes:
     """Return inet_diag bytecode that lets through sockets with these source ports alone.
 

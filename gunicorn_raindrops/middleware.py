@@ -21,7 +21,7 @@ from . import __version__, asgi, seat, wsgi
 from .scoreboard import Reading, Scoreboard
 from .settings import Settings, load
 from .shm import Struct
-from .snapshot import Arbiter, Sampler, Snapshot, warm_up
+from .snapshot import Arbiter, Sampler, Snapshot
 from .status import Answer, StatusApp
 
 _log = logging.getLogger("gunicorn_raindrops")
@@ -51,8 +51,6 @@ class _Base:
         settings = load({**given, "allow": allow, "token": token, "file": file}, {})
         self._app = app
         self._warned: set[str] = set()
-        if settings.listeners:
-            warm_up()
         if stats is None:
             self._seats, take = _in_slots(settings, self._warn)
         else:

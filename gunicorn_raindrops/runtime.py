@@ -21,7 +21,7 @@ from typing import Any
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Settings
-from .snapshot import Arbiter, Sampler, name_of, warm_up
+from .snapshot import Arbiter, Sampler, name_of
 from .status import StatusApp
 
 INHERITED = "RAINDROPS_INHERITED"
@@ -121,10 +121,8 @@ class Runtime:
             self._open()
 
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
-        """Take one snapshot, for the warnings that it may bring, and to have in the arbiter's
-        memory, which the workers share, all the modules that it needs."""
+        """Take one snapshot, for the warnings that it may bring."""
         if self._board is not None:
-            warm_up()
             Sampler(self._board, arbiter, sockets, self.settings.listeners, self._warn).take()
 
     def claim(self, worker: Any, gone: Callable[[Any], bool]) -> None:

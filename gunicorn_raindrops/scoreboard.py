@@ -136,14 +136,21 @@ class Scoreboard:
         """
         board = cls.__new__(cls)
         board._fd = fd
-        board._map(_slots_of(fd, f"descriptor {fd}"))
+        slots = _slots_of(fd, f"descriptor {fd}")
+        if not slots:
+            raise ValueError(f"descriptor {fd} is not a scoreboard")
+        board._map(slots)
         return board
 
     def _map(self, slots: int) -> None:
         self.slots = slots
         length = HEADER_SIZE + slots * ffi.sizeof("struct grd_slot")
         shm.reserve(self._fd, length)
-        self._mapping = shm.Mapping(self._fd, length)
+        fd = _reopen(self._fd)
+        try:
+            self._mapping = shm.Mapping(fd, length)
+        finally:
+            os.close(fd)
         base = ffi.cast("char *", self._mapping.address)
         self._header = ffi.cast("struct grd_header *", base)
         self._slots = ffi.cast("struct grd_slot *", base + HEADER_SIZE)
@@ -206,11 +213,12 @@ class Scoreboard:
         It is valid as long as this scoreboard is.
         """
         slot, pid = self._slots + claim.slot, os.getpid()
-        slot.start = max(lib.grd_process_start(pid), 0)
-        slot.age = age
-        slot.started = time.monotonic_ns()
-        slot.capacity = capacity
-        return slot if lib.grd_take(slot, claim.owner, _who(pid)) else None
+        owner = ffi.new("struct grd_row *")
+        owner.owner = _who(pid)
+        owner.start = max(lib.grd_process_start(pid), 0)
+        owner.age, owner.capacity = age, capacity
+        owner.started = time.monotonic_ns()
+        return slot if lib.grd_take(slot, claim.owner, owner) else None
 
     @property
     def created(self) -> float:
@@ -288,8 +296,17 @@ def _boot_id() -> bytes:
         return b""
 
 
+def _reopen(fd: int) -> int:
+    """Return another open file description of the same file, to be mapped: a mapping keeps its
+    own alive, and with it the lock, which is the arbiter's and must go with it."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # no /proc
+        return os.dup(fd)
+
+
 def _lock(fd: int) -> None:
-    """Take the file for this server. The lock lives as long as the arbiter's descriptor."""
+    """Take the file for this server. The lock goes with the arbiter's descriptor."""
     import fcntl
 
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -32,8 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h11
-
+from . import http_head
 from ._native._counters import ffi, lib
 from .settings import Address
 from .status import Answer, StatusApp
@@ -100,7 +99,7 @@ class Connection:
         self.events = select.POLLIN
         self._app = app
         self._warn = warn
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST)
+        self._head = b""
         self._buffer = ffi.new("char[]", MAX_REQUEST)
         self._answer = b""
 
@@ -123,27 +122,20 @@ class Connection:
             return True
         if got <= 0:
             return False
+        self._head += ffi.buffer(self._buffer, got)[:]
+        if len(self._head) > MAX_REQUEST:
+            return self._respond(Answer(431, b"request too large\n"), "GET")
         try:
-            self._http.receive_data(ffi.buffer(self._buffer, got)[:])
-            event = self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            return self._respond(Answer(error.error_status_hint, b"bad request\n"), "GET")
-        if not isinstance(event, h11.Request):
-            return event is h11.NEED_DATA
-        return self._respond(self._ask(event), event.method.decode())
+            request = http_head.parse(self._head)
+        except ValueError:
+            return self._respond(Answer(400, b"bad request\n"), "GET")
+        if request is not None:
+            return self._respond(self._ask(request), request.method)
+        return True
 
-    def _ask(self, request: h11.Request) -> Answer:
-        headers = dict(request.headers)
-        target = request.target.decode("latin-1")
-        if "://" in target.partition("?")[0]:  # absolute-form, RFC 9112, section 3.2.2
-            target = "/" + target.partition("://")[2].partition("/")[2]
-        authorization = headers.get(b"authorization")
+    def _ask(self, request: http_head.Request) -> Answer:
         try:
-            return self._app.answer(
-                request.method.decode(),
-                target.partition("?")[0],
-                authorization.decode("latin-1") if authorization else None,
-            )
+            return self._app.answer(request.method, request.path, request.authorization)
         except Exception as error:  # ours to bear, the client's to know
             self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
             return Answer(500, b"internal error\n")

@@ -30,10 +30,14 @@ def _parse_bind(value: str) -> Address | None:
         return None
     if value.startswith("unix:"):
         path = value.removeprefix("unix:")
-        if not 0 < len(os.fsencode(path)) <= 107:  # sun_path and its NUL, unix(7)
-            raise ValueError
+        _check_unix(path)
         return socket.AF_UNIX, path
     return parse_inet(value)
+
+
+def _check_unix(path: str) -> None:
+    if not 0 < len(os.fsencode(path)) <= 107 or "\0" in path:  # sun_path and its NUL, unix(7)
+        raise ValueError
 
 
 def parse_inet(value: str) -> Address:
@@ -66,8 +70,8 @@ def _check_path(value: Any) -> str:
 
 
 def _check_switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
     word = _string(value).strip().lower()
     if word not in _TRUE | _FALSE:
         raise ValueError
@@ -100,17 +104,21 @@ def _check_token(value: Any) -> str | None:
 
 
 def _check_listeners(value: Any) -> tuple[str, ...]:
-    listeners = _items(value)
-    for item in listeners:
-        if not item.startswith(("/", "@", "unix:")):
-            _numeric(*parse_inet(item))
-    return tuple(item.removeprefix("unix:") for item in listeners)
+    listeners = tuple(item.removeprefix("unix:") for item in _items(value))
+    for item, given in zip(listeners, _items(value), strict=True):
+        if item.startswith(("/", "@")) or given.startswith("unix:"):
+            _check_unix(item)
+        else:
+            _check_listening(*parse_inet(item))
+    return listeners
 
 
-def _numeric(family: int, address: tuple[str, int]) -> None:
-    """Refuse a host name: the kernel knows listeners by number only."""
+def _check_listening(family: int, address: tuple[str, int]) -> None:
+    """Refuse what the kernel has no listener for: it knows them by number, and none has port 0."""
     if family == socket.AF_INET:
         ipaddress.IPv4Address(address[0])
+    if address[1] == 0:
+        raise ValueError
 
 
 def _check_file(value: Any) -> str | None:

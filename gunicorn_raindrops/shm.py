@@ -5,12 +5,11 @@ feet of another) or the user's file, mapped shared. Every process that forks fro
 shares it; any of them, and any thread, may write any counter at any time. Each update is one
 atomic instruction, so there is no lock that a killed process could take along.
 
-What fork does to it: nothing. Parent and child have the same pages at the same addresses. Only
-`size` is each process's own, and only the creator may grow the mapping, since the others could
-not follow.
+What fork does to it: nothing. Parent and child have the same pages. Only `size` is each process's
+own, and only the creator may grow the mapping, since the others could not follow.
 
-Growing maps the longer file a second time and keeps the first mapping until the object goes: both
-show the same pages, so a counter that was looked up before stays where it was.
+Only native builtins (see counters.h) know where a counter is: whatever another thread closes or
+grows meanwhile, a call works on memory that is there, or raises.
 """
 
 from __future__ import annotations
@@ -25,17 +24,13 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from ._native._counters import ffi, lib
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._native._counters import Pointer
-
-_ONE = 1  # `n is _ONE`: True and 1.0 equal one as well, but are not counts
 _MAX = 2**64 - 1
 
 File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Any
@@ -111,22 +106,40 @@ class Mapping:
         self.address = ffi.gc(address, lambda at: lib.grd_unmap(at, length), length)
 
 
-def _check_int(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+class Pages:
+    """What bound builtins keep: where the counters are, and the mapping that has them there.
 
+    Its memory goes with the last builtin, so one that outlives its Raindrops goes on counting.
+    """
 
-def _check_value(name: str, value: Any) -> int:
-    number = _check_int(name, value)
-    if not 0 <= number <= _MAX:
-        raise OverflowError(f"{name} must be from 0 to 2**64-1, not {number}")
-    return number
+    def __init__(self) -> None:
+        self.counters = ffi.new("struct grd_counters *")
+        self.mapping: Mapping | None = None
 
+    def show(self, mapping: Mapping, size: int, stride: int) -> None:
+        """Put the counters into a mapping."""
+        counters = self.counters
+        counters.base, counters.size, counters.stride = mapping.address, size, stride
+        self.mapping = mapping
 
-def _closed() -> NoReturn:
-    raise ValueError("these counters are closed")
+    def close(self) -> None:
+        """Have the builtins raise from now on."""
+        self.counters.base = ffi.NULL
+        self.mapping = None
+
+    def bind(self) -> list[Callable[..., Any]]:
+        """Return add(i, n), subtract(i, n), get(i) and set(i, value)."""
+        calls: list[Callable[..., Any]] = []
+        if lib.grd_bind(id(calls), id(self), self.counters):
+            raise MemoryError
+        return calls
+
+    def bind_one(self, i: int) -> list[Callable[..., int]]:
+        """Return incr(n=1) and decr(n=1) of counter `i`."""
+        calls: list[Callable[..., int]] = []
+        if lib.grd_bind_one(id(calls), id(self), self.counters, i):
+            raise MemoryError
+        return calls
 
 
 class Raindrops:
@@ -154,36 +167,44 @@ class Raindrops:
     def __init__(self, size: int, *, file: File | None = None, zero: bool = False) -> None:
         self._fd = -1
         self._creator = os.getpid()
-        self._size = self._check_size(size)
-        self._older: list[Mapping] = []
-        # Each index's native calls, their argument ready, from its first use on. Dictionaries,
-        # since threads that meet at one index may well both put the same thing there.
-        self._incrs: dict[int, Callable[[], int]] = {}
-        self._decrs: dict[int, Callable[[], int]] = {}
-        self._gets: dict[int, Callable[[], int]] = {}
+        number = self._check_size(size)
+        self._pages = Pages()
+        self._add, self._subtract, self._get, self._set = self._pages.bind()
         self._fd = open_shared(file)
         try:
-            self._map(self._size)
+            self._map(number)
         except BaseException:
             self.close()
             raise
         if file is None:
             seal(self._fd)
         if zero:
-            ffi.memmove(self._mapping.address, bytes(self._mapping.length), self._mapping.length)
+            self._zero()
 
     @staticmethod
     def _check_size(size: Any) -> int:
-        number = _check_int("size", size)
+        try:
+            number = operator.index(size)
+        except TypeError:
+            raise TypeError(f"size must be an integer, not {type(size).__name__}") from None
         if not 1 <= number <= sys.maxsize // Raindrops.SIZE - Raindrops.PAGE_SIZE:
             raise ValueError(f"size must be at least 1 and fit into memory, not {number}")
         return number
 
     def _map(self, size: int) -> None:
-        pages = math.ceil(size * self.SIZE / self.PAGE_SIZE)
-        reserve(self._fd, pages * self.PAGE_SIZE)
-        self._mapping = Mapping(self._fd, pages * self.PAGE_SIZE)
-        self._base: Pointer = ffi.cast("char *", self._mapping.address)
+        length = math.ceil(size * self.SIZE / self.PAGE_SIZE) * self.PAGE_SIZE
+        reserve(self._fd, length)
+        self._pages.show(Mapping(self._fd, length), size, self.SIZE)
+
+    def _zero(self) -> None:
+        """Zero all of the file, also what lies behind the mapping and may come with growth."""
+        # Through a mapping: what is written to a file opened for appending goes to its end.
+        size = os.fstat(self._fd).st_size
+        mapping = Mapping(self._fd, size)
+        whole = ffi.buffer(mapping.address, size)
+        for at in range(0, size, 1 << 20):
+            part = min(size - at, 1 << 20)
+            whole[at : at + part] = bytes(part)
 
     def incr(self, i: int, n: int = 1) -> int:
         """Add `n` to counter `i` atomically and return its new value, modulo 2**64.
@@ -194,35 +215,17 @@ class Raindrops:
             OverflowError: `n` is outside 0..2**64-1.
             ValueError: the counters are closed.
         """
-        if n is _ONE and i.__class__ is int:
-            try:
-                return self._incrs[i]()
-            except KeyError:
-                self._bind(i)
-        at = self._at(i)
-        return int(lib.grd_incr_by(at, _check_value("n", n)))
+        return self._add(i, n)  # type: ignore[no-any-return]
 
     def decr(self, i: int, n: int = 1) -> int:
         """Subtract `n` from counter `i` atomically; otherwise as `incr`."""
-        if n is _ONE and i.__class__ is int:
-            try:
-                return self._decrs[i]()
-            except KeyError:
-                self._bind(i)
-        at = self._at(i)
-        return int(lib.grd_decr_by(at, _check_value("n", n)))
+        return self._subtract(i, n)  # type: ignore[no-any-return]
 
     def __getitem__(self, i: int) -> int:
-        if i.__class__ is int:
-            try:
-                return self._gets[i]()
-            except KeyError:
-                self._bind(i)
-        return int(lib.grd_get(self._at(i)))
+        return self._get(i)  # type: ignore[no-any-return]
 
     def __setitem__(self, i: int, value: int) -> None:
-        at = self._at(i)
-        lib.grd_set(at, _check_value("value", value))
+        self._set(i, value)
 
     def __len__(self) -> int:
         return self.size
@@ -232,30 +235,14 @@ class Raindrops:
             yield self[i]
 
     def __repr__(self) -> str:
-        state = "closed" if self._fd < 0 else f"size={self._size}"
+        state = "closed" if self._fd < 0 else f"size={self.size}"
         return f"<{type(self).__name__} {state}>"
 
-    def _at(self, i: SupportsIndex) -> Pointer:
-        """Return counter `i`'s address, valid as long as this object is."""
-        self._check_open()
-        index = _check_int("index", i)
-        if not 0 <= index < self._size:
-            raise IndexError(f"index must be from 0 to {self._size - 1}, not {index}")
-        return ffi.cast("uint64_t *", self._base + index * self.SIZE)
-
-    def _bind(self, i: int) -> None:
-        """Prepare the calls for counter `i`; raises what `_at` raises."""
-        at = self._at(i)
-        self._incrs[i] = partial(lib.grd_incr, at)
-        self._decrs[i] = partial(lib.grd_decr, at)
-        self._gets[i] = partial(lib.grd_get, at)
-
-    def _calls(self) -> tuple[dict[int, Callable[[], int]], ...]:
-        return self._incrs, self._decrs, self._gets
-
-    def _check_open(self) -> None:
-        if self._fd < 0:
-            _closed()
+    def _check_open(self) -> Mapping:
+        mapping = self._pages.mapping
+        if mapping is None:
+            raise ValueError("these counters are closed")
+        return mapping
 
     @property
     def size(self) -> int:
@@ -268,39 +255,33 @@ class Raindrops:
             OSError: there is no room for more.
         """
         self._check_open()
-        return self._size
+        return int(self._pages.counters.size)
 
     @size.setter
     def size(self, size: int) -> None:
-        self._check_open()
         number = self._check_size(size)
+        self._check_open()
         if number > self.capacity:
             if os.getpid() != self._creator:
                 raise RuntimeError(
                     f"size {number} is beyond the capacity of {self.capacity}, "
                     "and only the process that created the counters can grow them"
                 )
-            older = self._mapping
             self._map(number)
-            self._older.append(older)
-        self._size = number
-        for calls in self._calls():
-            for i in [i for i in calls if i >= number]:
-                calls.pop(i, None)
+        else:
+            self._pages.counters.size = number
 
     @property
     def capacity(self) -> int:
         """How many counters fit into the pages that are mapped."""
-        self._check_open()
-        return self._mapping.length // self.SIZE
+        return self._check_open().length // self.SIZE
 
     def copy(self) -> Raindrops:
         """Return an independent snapshot: new counters, unnamed, with the values of this instant.
 
         Each value is read atomically, but not all of them at once.
         """
-        self._check_open()
-        other = Raindrops(self._size)
+        other = Raindrops(self.size)
         for i, value in enumerate(self):
             other[i] = value
         return other
@@ -317,16 +298,10 @@ class Raindrops:
 
     def close(self) -> None:
         """Let go of the memory, in this process only; a second time does nothing."""
-        if self._fd < 0:
-            return
-        os.close(self._fd)
-        self._fd = -1
-        # Bound updates may be held elsewhere (see Struct): they find these instead.
-        for calls in self._calls():
-            calls.update(dict.fromkeys(calls, _closed))
-        self._older.clear()
-        self.__dict__.pop("_base", None)
-        self.__dict__.pop("_mapping", None)
+        self._pages.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     evaporate = close
 
@@ -338,21 +313,9 @@ class Raindrops:
         self.close()
 
     def __del__(self) -> None:
+        # The pages stay for builtins that somebody still holds.
         if getattr(self, "_fd", -1) >= 0:
-            self.close()
-
-
-def _update(
-    updates: dict[int, Callable[[], int]], by: Callable[..., int], rd: Raindrops, i: int
-) -> Callable[..., int]:
-    def update(n: int = 1) -> int:
-        if n is _ONE:
-            return updates[i]()
-        return by(i, n)
-
-    update.__doc__ = f"{by.__name__} counter {i} by n and return its new value."
-    rd._bind(i)
-    return update
+            os.close(self._fd)
 
 
 class Struct:
@@ -386,10 +349,12 @@ class Struct:
             for name, kind in inspect.get_annotations(cls).items()
             if not str(kind).removeprefix("typing.").startswith("ClassVar")
         ]
-        for name in own:
-            if hasattr(cls, name) or name.startswith("_"):
-                raise TypeError(f"{cls.__name__}: the name of member {name!r} is taken")
         cls.MEMBERS = (*cls.MEMBERS, *own)
+        updates = {f"{way}_{name}" for name in cls.MEMBERS for way in ("incr", "decr")}
+        for name in cls.MEMBERS:
+            taken = name in updates or (name in own and hasattr(cls, name))
+            if taken or name.startswith("_"):
+                raise TypeError(f"{cls.__name__}: the name of member {name!r} is taken")
         for i, name in enumerate(cls.MEMBERS):
             setattr(cls, name, cls._member(i, name))
 
@@ -416,8 +381,9 @@ class Struct:
         self._rd = Raindrops(len(cls.MEMBERS))
         for i, name in enumerate(cls.MEMBERS):
             self._rd[i] = values.get(name, 0)
-            vars(self)[f"incr_{name}"] = _update(self._rd._incrs, self._rd.incr, self._rd, i)
-            vars(self)[f"decr_{name}"] = _update(self._rd._decrs, self._rd.decr, self._rd, i)
+            # one by one: an instance whose __dict__ was ever asked for is slower to read
+            for way, update in zip(("incr", "decr"), self._rd._pages.bind_one(i), strict=True):
+                object.__setattr__(self, f"{way}_{name}", update)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.MEMBERS and name != "_rd":
@@ -437,7 +403,7 @@ class Struct:
         return iter(self._rd)
 
     def __repr__(self) -> str:
-        if self._rd._fd < 0:
+        if self._rd._pages.mapping is None:
             return f"<{type(self).__name__} closed>"
         values = ", ".join(f"{name}={value}" for name, value in self.as_dict().items())
         return f"{type(self).__name__}({values})"

@@ -8,7 +8,6 @@ all who ask within ten times as long as it took, up to a tenth of a second.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -126,16 +125,14 @@ def name_of(family: int, address: Any) -> str:
     return str(address)
 
 
+FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6", socket.AF_UNIX: "unix"}
+
+
 def _family(address: str) -> str:
+    """Tell the family of an address that was configured, not of a socket that we have."""
     if address.startswith("["):
         return "inet6"
     return "unix" if address.startswith(("/", "@")) or ":" not in address else "inet"
-
-
-def warm_up() -> None:
-    """Import what a sample needs, here instead of in each worker: pyroute2 is 25 MB."""
-    with contextlib.suppress(OSError):
-        kernel.tcp_listener_stats(None, active=False)
 
 
 class Board(Protocol):
@@ -169,6 +166,7 @@ class Sampler:
         self._own = {name_of(sock.family, sock.getsockname()): sock for sock in sockets}
         names = dict.fromkeys((*self._own, *others))
         self._families = {name: _family(name) for name in names}
+        self._families |= {name: FAMILIES[sock.family] for name, sock in self._own.items()}
         self._inet = [name for name in names if self._families[name] != "unix"]
         self._unix = [name for name in names if self._families[name] == "unix"]
         self._warn = warn

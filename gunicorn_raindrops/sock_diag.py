@@ -48,7 +48,8 @@ class Row(NamedTuple):
 class InetDiagSocket:
     """A netlink socket for sock_diag(7), to be kept when readings are frequent.
 
-    It is for one thread at a time. Its network namespace is the one it was opened in.
+    It is for one thread of one process at a time: two dumps at once, and the kernel answers EBUSY.
+    Its network namespace is the one it was opened in.
 
     Raises:
         OSError: this system has no netlink (ENOSYS), or refuses it.

@@ -77,6 +77,11 @@ def read() -> Reader:
     return Reader()
 
 
+def test_the_row_is_the_structs() -> None:
+    """What Python unpacks is as long as what C fills in."""
+    assert sock_diag._ROW.size == ffi.sizeof("struct grd_listener")
+
+
 def test_a_whole_reply(read: Reader) -> None:
     """Listeners, their connections, the end."""
     assert read(message(DIAG, row(LISTEN) + drops(6))) == 0

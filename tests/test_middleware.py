@@ -654,7 +654,6 @@ def test_a_status_that_fails(monkeypatch, caplog):
         ({"listeners": ["host:80"]}, ValueError, "listeners: "),
         ({"token": "b\nad"}, ValueError, "token: the given value"),
         ({"stats": object()}, TypeError, "stats must be a Struct"),
-        ({"stats": Stats(), "file": "x"}, ValueError, "file: "),
         ({"app": 7}, TypeError, "app must be"),
         ({"paht": "/x"}, TypeError, "paht"),
     ],
@@ -664,6 +663,12 @@ def test_bad_keywords(cls, keywords, error, says):
     with pytest.raises(error, match=says) as caught:
         cls(**{"app": replying([]), **keywords})
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_beside_stats():
+    """There is no scoreboard to keep in it."""
+    with pytest.raises(ValueError, match="file: "):
+        Middleware(replying([]), stats=Stats(), file="x")
 
 
 # ASGI.

@@ -69,6 +69,8 @@ def test_a_listener(pair: tuple[socket.socket, ...]) -> None:
     info = TCPInfo(listener)
     assert (info.state, info.unacked, info.sacked) == (10, 0, 9)
     assert tcp_info.accept_queue(listener) == (0, 9)
+    with pytest.raises(OSError):
+        tcp_info.accept_queue(pair[1])
 
 
 def test_a_descriptor(pair: tuple[socket.socket, ...]) -> None:

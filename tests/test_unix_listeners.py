@@ -60,13 +60,13 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture(params=["unix_diag", "proc"])
+@pytest.fixture(params=["unix_diag", "ENOENT", "EPERM"])
 def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test with unix_diag, and with a kernel that lacks it."""
-    if request.param == "proc":
+    """Run a test with unix_diag, with a kernel that lacks it, and in a sandbox that refuses it."""
+    if request.param != "unix_diag":
 
         def refuse(*args: object) -> None:
-            raise OSError(errno.ENOENT, "no such protocol")
+            raise OSError(getattr(errno, request.param), "no unix_diag")
 
         monkeypatch.setattr(sock_diag, "read", refuse)
     return str(request.param)

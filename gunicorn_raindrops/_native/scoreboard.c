@@ -80,13 +80,19 @@ uint64_t grd_owner(struct grd_slot *slot)
 	return grd_atomic_acquire(&slot->owner);
 }
 
-int grd_take(struct grd_slot *slot, uint64_t claimed, uint64_t who)
+int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner)
 {
+	if (grd_atomic_acquire(&slot->owner) != claimed)
+		return 0;       /* freed since, and perhaps another's: not ours to write to */
+	grd_atomic_store(&slot->start, owner->start);
+	grd_atomic_store(&slot->age, owner->age);
+	grd_atomic_store(&slot->started, owner->started);
+	grd_atomic_store(&slot->capacity, owner->capacity);
 	grd_atomic_store(&slot->gauge, claimed & GENERATION_MASK);
 	grd_atomic_store(&slot->base, grd_atomic_load(&slot->requests));
-	/* publishes the gauge, the base and what the caller wrote about itself */
+	/* publishes all of these */
 	return grd_atomic_swap(&slot->owner, claimed,
-			       with_state(freed(claimed), GRD_STARTING) | who);
+			       with_state(freed(claimed), GRD_STARTING) | owner->owner);
 }
 
 int grd_free(struct grd_slot *slot, uint64_t owner)
@@ -204,8 +210,11 @@ static ssize_t read_stat(uint32_t pid, char *stat, size_t size)
 int64_t grd_process_start(uint32_t pid)
 {
 	char stat[1024];
-	ssize_t got = read_stat(pid, stat, sizeof(stat) - 1);
+	ssize_t got;
 
+	if (pid == 0)           /* kill(2) would take it for our own group */
+		return -1;
+	got = read_stat(pid, stat, sizeof(stat) - 1);
 	if (got > 0) {
 		stat[got] = 0;
 		return parse_start(stat);

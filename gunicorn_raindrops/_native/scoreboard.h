@@ -83,11 +83,12 @@ struct grd_totals {
 	uint64_t errors;
 };
 
-/* Claiming and freeing. `who` is a pid and a tag, made by grd_who. */
+/* Claiming and freeing. `who` is a pid and a tag, made by grd_who. Of the row that a new owner
+ * gives, `owner` (its who), start, age, started and capacity count. */
 uint64_t grd_who(uint32_t pid, uint64_t start);
 int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who);
 uint64_t grd_owner(struct grd_slot *slot);
-int grd_take(struct grd_slot *slot, uint64_t claimed, uint64_t who);
+int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner);
 int grd_free(struct grd_slot *slot, uint64_t owner);
 int grd_free_generation(struct grd_slot *slot, uint64_t owner);
 void grd_add_untracked(struct grd_header *header, int64_t n);

@@ -1,0 +1,139 @@
+"""What the unit tests share: forked children with a line to their parent, and a check of leftovers.
+
+A test's child runs a function of the test and must end with status 0; what it raises is printed
+and ends it with 1. Nobody waits for ever: parents wait ten seconds, children have an alarm.
+"""
+
+import contextlib
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+WAIT = 10.0
+
+
+class Link:
+    """One end of the line between a test and its child: words, one at a time, in order."""
+
+    def __init__(self, end):
+        end.settimeout(WAIT)
+        self._end = end
+
+    def say(self, word=b"."):
+        """Send a word, of bytes."""
+        self._end.send(word)
+
+    def hear(self):
+        """Return the next word; b"" when the other end is gone."""
+        return self._end.recv(65536)
+
+    def close(self):
+        """Hang up."""
+        self._end.close()
+
+
+class Child:
+    """A forked process."""
+
+    def __init__(self, function, args, siblings):
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if not self.pid:
+            ours.close()
+            for sibling in siblings:  # their lines end when their parent hangs up
+                sibling.link.close()
+            self._run(function, Link(its), args)
+        its.close()
+        self.link = Link(ours)
+        self._pidfd = os.pidfd_open(self.pid)
+        self.status = None
+
+    def _run(self, function, link, args):
+        status = 1
+        try:
+            signal.alarm(60)
+            faulthandler.disable()  # some are meant to be killed
+            function(link, *args)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def die(self):
+        """Wait until the process has ended, and leave it a zombie."""
+        ended, _, _ = select.select([self._pidfd], [], [], WAIT)
+        assert ended, f"child {self.pid} does not end"
+
+    def wait(self):
+        """Wait for its end; return its exit status, or the negated signal that ended it."""
+        if self.status is None:
+            self.die()
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self._pidfd)
+            self.link.close()
+        return self.status
+
+    def kill(self, sig=signal.SIGKILL):
+        """Send a signal."""
+        os.kill(self.pid, sig)
+
+    def check(self):
+        """Wait for its end, which must be a good one."""
+        assert self.wait() == 0
+
+
+@pytest.fixture
+def fork():
+    """Return a function that forks: `fork(function, *args)` calls `function(link, *args)` in the
+    child. Children that still run when the test ends are killed."""
+    children = []
+
+    def start(function, *args):
+        children.append(Child(function, args, children))
+        return children[-1]
+
+    yield start
+    for child in children:
+        if child.status is None:
+            child.kill()
+            child.wait()
+
+
+def _descriptors():
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
+    # That of the listing itself is gone by now.
+    return {fd: what for fd, what in found.items() if "/proc/" not in what}
+
+
+def _threads():
+    return sorted(os.listdir("/proc/self/task"))
+
+
+def _children():
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+@pytest.fixture
+def nothing_left():
+    """Check that a test leaves no descriptor, no thread and no child in this process."""
+    if not Path("/proc/self/fd").exists():
+        yield
+        return
+    before = _descriptors(), _threads(), _children()
+    yield
+    if (_descriptors(), _threads(), _children()) != before:
+        gc.collect()  # what a failed call's traceback held, say
+    assert (_descriptors(), _threads(), _children()) == before

@@ -1,0 +1,303 @@
+"""Snapshots: what becomes of a scoreboard's reading and of the kernel's figures.
+
+The kernel is a stand-in here; test_listeners.py asks the real one.
+"""
+
+import json
+import mmap
+import os
+import socket
+import struct
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gunicorn_raindrops import render, scoreboard, snapshot
+from gunicorn_raindrops.listeners import ListenStats
+from gunicorn_raindrops.scoreboard import Reading, Row, Scoreboard
+from gunicorn_raindrops.snapshot import Arbiter, Sampler, name_of
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+ARBITER = Arbiter(1, "27.0", "0.1", "sync", started=time.monotonic() - 100)
+
+
+def row(slot=0, state=scoreboard.READY, calling=0, writing=0, capacity=1, **other):
+    figures = {"pid": 100 + slot, "age": 1, "started": time.monotonic() - 5, "requests": 0}
+    figures.update(other)
+    return Row(
+        slot=slot, state=state, calling=calling, writing=writing, capacity=capacity, **figures
+    )
+
+
+class Board:
+    """A scoreboard that says what it is told to."""
+
+    def __init__(self, *rows, slots=4):
+        self.rows = rows
+        self.slots = slots
+
+    def read(self):
+        return Reading(self.slots, 2, 50, (1, 2, 3, 4, 5), 6, self.rows)
+
+
+class Kernel:
+    """A kernel that says what it is told to, and remembers what it was asked."""
+
+    def __init__(self):
+        self.stats = {}
+        self.asked = []
+        self.error = None
+        self.seconds = 0.0
+
+    def ask(self, names, *, active=True):
+        assert not isinstance(names, str)
+        self.asked.append((list(names), active))
+        if self.error:
+            raise self.error
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            pass
+        zero = ListenStats(0, 0, 0, 0)
+        found = {name: self.stats.get(name, zero) for name in names}
+        if active:
+            return found
+        return {name: stat._replace(active=None) for name, stat in found.items()}
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    kernel = Kernel()
+    monkeypatch.setattr(snapshot.kernel, "tcp_listener_stats", kernel.ask)
+    monkeypatch.setattr(snapshot.kernel, "unix_listener_stats", kernel.ask)
+    return kernel
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock
+
+
+def sampler(board, sockets=(), others=(), warn=pytest.fail):
+    return Sampler(board, ARBITER, list(sockets), tuple(others), warn)
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "name"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 80), "127.0.0.1:80"),
+        (socket.AF_INET6, ("::1", 80, 0, 0), "[::1]:80"),
+        (socket.AF_INET6, ("::", 80, 0, 0), "[::]:80"),
+        (socket.AF_UNIX, "/run/x.sock", "/run/x.sock"),
+        (socket.AF_UNIX, "x.sock", "x.sock"),
+        (socket.AF_UNIX, b"\0name", "@name"),
+        (socket.AF_UNIX, b"\0\xff", "@\udcff"),
+    ],
+)
+def test_name_of(family, address, name):
+    """As the status shows it, from what getsockname() gives."""
+    assert name_of(family, address) == name
+
+
+# Workers.
+
+
+@pytest.mark.parametrize(
+    ("row", "state", "letter"),
+    [
+        (row(state=scoreboard.CLAIMED), "starting", "S"),
+        (row(state=scoreboard.STARTING), "starting", "S"),
+        (row(), "idle", "_"),
+        (row(calling=1), "calling", "C"),
+        (row(writing=1), "writing", "W"),
+        (row(calling=1, writing=3), "calling", "C"),
+        (row(state=scoreboard.FINISHING, calling=1), "finishing", "G"),
+        (row(state=7), "starting", "S"),
+    ],
+)
+def test_states(row, state, letter):
+    """A worker's state and its letter on the scoreboard."""
+    taken = sampler(Board(row)).take()
+    assert taken.workers[0].state == state
+    assert taken.scoreboard == letter + "..."
+
+
+def test_scoreboard():
+    """One character a slot, a dot for a free one."""
+    board = Board(row(1, calling=1), row(3, writing=1), row(4), slots=6)
+    assert sampler(board).take().scoreboard == ".C.W_."
+
+
+def test_sums():
+    """In flight are the requests of all workers; capacity is that of those that take requests."""
+    board = Board(
+        row(0, calling=2, writing=1, capacity=4),
+        row(1, writing=2, capacity=4),
+        row(2, state=scoreboard.STARTING, capacity=4),
+        row(3, state=scoreboard.FINISHING, calling=1, capacity=4),
+    )
+    taken = sampler(board).take()
+    assert (taken.calling, taken.writing, taken.capacity) == (3, 3, 8)
+    assert (taken.requests, taken.responses, taken.errors) == (50, (1, 2, 3, 4, 5), 6)
+    assert taken.untracked == 2
+    assert taken.utilization == taken.saturation == 6 / 8
+
+
+def test_times():
+    """Instants are Unix time, durations seconds."""
+    taken = sampler(Board(row(started=time.monotonic() - 5))).take()
+    assert abs(taken.time - time.time()) < 1
+    assert 0 <= taken.uptime - (time.monotonic() - ARBITER.started) + 1 <= 1
+    assert abs(taken.time - 5 - taken.workers[0].started) < 1
+
+
+def test_no_worker():
+    """Nothing is known of the use of nothing."""
+    taken = sampler(Board()).take()
+    assert (taken.utilization, taken.saturation, taken.capacity) == (None, None, 0)
+    assert (taken.workers, taken.scoreboard) == ((), "....")
+
+
+# Listeners.
+
+
+def test_listeners(kernel, listener, tmp_path):
+    """The server's own first, then the others, each once, each with the kernel's figures."""
+    port = listener.getsockname()[1]
+    path = str(tmp_path / "x")
+    with socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as abstract:
+        unix.bind(path)
+        abstract.bind(b"\0gunicorn-raindrops-" + os.urandom(4).hex().encode())
+        name = name_of(socket.AF_UNIX, abstract.getsockname())
+        kernel.stats = {
+            f"127.0.0.1:{port}": ListenStats(1, 2, 3, 4),
+            path: ListenStats(5, 6, 7, None),
+            "/run/nginx.sock": ListenStats(8, 9, 10, None),
+        }
+        others = ("[::1]:80", "/run/nginx.sock", path)
+        taken = sampler(Board(row()), [listener, unix, abstract], others).take()
+    assert [
+        (one.address, one.family, one.own, one.active, one.queued, one.backlog, one.dropped)
+        for one in taken.listeners
+    ] == [
+        (f"127.0.0.1:{port}", "inet", True, 1, 2, 3, 4),
+        (path, "unix", True, 5, 6, 7, None),
+        (name, "unix", True, 0, 0, 0, 0),
+        ("[::1]:80", "inet6", False, 0, 0, 0, 0),
+        ("/run/nginx.sock", "unix", False, 8, 9, 10, None),
+    ]
+    assert taken.saturation == 8
+
+
+def test_no_listeners(kernel):
+    """The kernel is not asked."""
+    assert sampler(Board()).take().listeners == ()
+    assert kernel.asked == []
+
+
+def test_a_unix_listener_with_a_colon(kernel, tmp_path, monkeypatch):
+    """A listener's family is its socket's, whatever its relative path looks like."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("app:80")
+        taken = sampler(Board(row()), [unix]).take()
+    assert [(one.address, one.family) for one in taken.listeners] == [("app:80", "unix")]
+
+
+def test_queues_are_asked_anew_and_connections_at_intervals(kernel, listener):
+    """Each snapshot asks for the queues; the costly count of connections serves for ten times as
+    long as it took, a tenth of a second at most."""
+    name = f"127.0.0.1:{listener.getsockname()[1]}"
+    kernel.seconds = 0.02
+    taking = sampler(Board(row()), [listener])
+    kernel.stats = {name: ListenStats(1, 1, 64, 0)}
+    first = taking.take()
+    counted = time.monotonic()
+    kernel.stats = {name: ListenStats(9, 5, 64, 3)}
+    kernel.seconds = 0
+    second = taking.take()
+    if time.monotonic() - counted < 0.1:
+        assert (second.listeners[0].active, second.listeners[0].queued) == (1, 5)
+        assert kernel.asked[-1] == ([name], False)
+    assert second.listeners[0].dropped == 3
+    while taking.take().listeners[0].active != 9:
+        assert time.monotonic() - counted < 0.2, "the count of connections grew old"
+    assert first.listeners[0].active == 1
+    assert kernel.asked[0] == ([name], True)
+
+
+def test_without_netlink(kernel, listener):
+    """The server's own listeners tell their queues by descriptor; what cannot be told is None,
+    and it is warned of."""
+    warnings = []
+    kernel.error = PermissionError(1, "no netlink here")
+    client = socket.create_connection(listener.getsockname())
+    with client:
+        taking = sampler(
+            Board(row()), [listener], ("127.0.0.1:1", "/run/x.sock"), warnings.append
+        )
+        taken = taking.take()
+    own, other, unix = taken.listeners
+    assert (own.active, own.queued, other.queued, unix.queued) == (None, 1, None, None)
+    assert own.backlog > 0
+    assert (other.active, other.backlog, other.dropped) == (None, None, None)
+    assert taken.saturation == 1
+    assert {line for line in warnings if "no netlink here" in line} == set(warnings) != set()
+
+
+def test_unknown_queue(kernel, tmp_path):
+    """When the own listener's queue is unknown, so is the saturation."""
+    kernel.error = OSError("no")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "x"))
+        unix.listen()
+        taken = sampler(Board(row(calling=1)), [unix], warn=lambda line: None).take()
+    assert taken.listeners[0].queued is None
+    assert (taken.utilization, taken.saturation) == (1, None)
+
+
+def test_foreign_queues_do_not_saturate(kernel, listener):
+    """Only the server's own connections wait for its workers."""
+    kernel.stats = {"/run/nginx.sock": ListenStats(0, 100, 128, None)}
+    taken = sampler(Board(row()), [listener], ["/run/nginx.sock"]).take()
+    assert taken.saturation == 0
+
+
+# All the way through.
+
+
+@pytest.fixture
+def pages():
+    board = Scoreboard(3)
+    with mmap.mmap(board.fileno(), 0) as pages:
+        yield board, pages
+    board.forget_file()
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_scribbled_pages(pages, data):
+    """Whatever stands in the slots of a living owner, the status can be told."""
+    board, memory = pages
+    claim = board.claim()
+    for slot in range(3):
+        size = (len(memory) - scoreboard.HEADER_SIZE) // 3
+        words = data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=16, max_size=16))
+        at = scoreboard.HEADER_SIZE + slot * size
+        struct.pack_into("=15Q", memory, at + 8, *words[1:])
+        if slot != claim.slot:
+            struct.pack_into("=Q", memory, at, words[0])
+    taken = sampler(board).take()
+    assert len(taken.scoreboard) == 3
+    assert os.getpid() in [worker.pid for worker in taken.workers]
+    json.loads(render.json(taken), parse_constant=pytest.fail)
+    render.text(taken)
+    board.release(claim)
