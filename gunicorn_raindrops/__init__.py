@@ -4,17 +4,22 @@
 use on their own as well.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .listeners import InetDiagSocket, ListenStats, tcp_listener_stats, unix_listener_stats
 from .shm import Raindrops, Struct
 from .tcp_info import TCPInfo
 
+if TYPE_CHECKING:
+    from .middleware import ASGIMiddleware, Middleware
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "ASGIMiddleware",
     "InetDiagSocket",
     "ListenStats",
+    "Middleware",
     "Raindrops",
     "Struct",
     "TCPInfo",
@@ -26,9 +31,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # The counters need no gunicorn; a conf file that says gunicorn_raindrops.hooks does.
-    if name == "hooks":
-        import importlib
+    # Imported when asked for: the counters need no gunicorn, which a conf file that says
+    # gunicorn_raindrops.hooks does, and no status, which the middlewares do.
+    import importlib
 
+    if name == "hooks":
         return importlib.import_module(".hooks", __name__)
+    if name in ("ASGIMiddleware", "Middleware"):
+        return getattr(importlib.import_module(".middleware", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,7 +42,7 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         "calling": snapshot.calling,
         "writing": snapshot.writing,
         "requests": snapshot.requests,
-        "responses": dict(zip(CLASSES, snapshot.responses, strict=True)),
+        "responses": _by_class(snapshot.responses),
         "errors": snapshot.errors,
         "capacity": snapshot.capacity,
         "utilization": snapshot.utilization,
@@ -50,12 +50,20 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         "scoreboard": snapshot.scoreboard,
         "request_seconds": None,
         "queue_seconds": None,
-        "workers": [_worker(worker) for worker in snapshot.workers],
+        "workers": _workers(snapshot.workers),
         "untracked": snapshot.untracked,
         "exits": None,
         "listeners": [_listener(listener) for listener in snapshot.listeners],
         "counters": None,
     }
+
+
+def _by_class(responses: tuple[int, ...] | None) -> dict[str, int] | None:
+    return None if responses is None else dict(zip(CLASSES, responses, strict=True))
+
+
+def _workers(workers: tuple[Worker, ...] | None) -> list[dict[str, Any]] | None:
+    return None if workers is None else [_worker(worker) for worker in workers]
 
 
 def _worker(worker: Worker) -> dict[str, Any]:

@@ -200,17 +200,30 @@ class Scoreboard:
 
         From now on this process counts there; the children that it forks count nowhere.
         """
+        slot = self.take_slot(claim, age, capacity)
+        if slot is None:
+            return False
+        lib.grd_attach(slot)
+        os.register_at_fork(after_in_child=lib.grd_detach)
+        return True
+
+    def take_slot(self, claim: Claim, age: int = 0, capacity: int = 0) -> Any | None:
+        """Take over a claimed slot and return it, for a seat; None if it was not there any more.
+
+        It is valid as long as this scoreboard is.
+        """
         slot, pid = self._slots + claim.slot, os.getpid()
         owner = ffi.new("struct grd_row *")
         owner.owner = _who(pid)
         owner.start = max(lib.grd_process_start(pid), 0)
         owner.age, owner.capacity = age, capacity
         owner.started = time.monotonic_ns()
-        if not lib.grd_take(slot, claim.owner, owner):
-            return False
-        lib.grd_attach(slot)
-        os.register_at_fork(after_in_child=lib.grd_detach)
-        return True
+        return slot if lib.grd_take(slot, claim.owner, owner) else None
+
+    @property
+    def created(self) -> float:
+        """When its first process made it, in seconds of the monotonic clock."""
+        return float(self._header.created / 1e9)
 
     def fileno(self) -> int:
         """Return the descriptor of the memory."""

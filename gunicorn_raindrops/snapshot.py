@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from . import listeners as kernel
 from . import scoreboard
@@ -34,12 +34,15 @@ UNKNOWN = ListenStats(None, None, None, None)
 
 @dataclass(frozen=True)
 class Arbiter:
-    """Who runs the workers. `started` is in seconds of the monotonic clock."""
+    """Who runs the workers; None for what another server than gunicorn does not have.
+
+    `started` is in seconds of the monotonic clock.
+    """
 
     pid: int
-    gunicorn: str
+    gunicorn: str | None
     raindrops: str
-    worker_class: str
+    worker_class: str | None
     started: float
 
 
@@ -49,7 +52,7 @@ class Worker:
 
     slot: int
     pid: int
-    age: int
+    age: int | None
     state: str
     calling: int
     writing: int
@@ -72,25 +75,28 @@ class Listener:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The server at one instant. `time` is Unix time, `uptime` seconds."""
+    """The server at one instant. `time` is Unix time, `uptime` seconds.
+
+    None stands for what cannot be known, as where the user's own counters are all there is.
+    """
 
     time: float
     uptime: float
     arbiter: Arbiter
     calling: int
     writing: int
-    requests: int
-    responses: tuple[int, ...]
-    errors: int
-    capacity: int
-    untracked: int
-    scoreboard: str
-    workers: tuple[Worker, ...]
+    requests: int | None
+    responses: tuple[int, ...] | None
+    errors: int | None
+    capacity: int | None
+    untracked: int | None
+    scoreboard: str | None
+    workers: tuple[Worker, ...] | None
     listeners: tuple[Listener, ...]
 
     @property
     def utilization(self) -> float | None:
-        """Requests in flight over capacity; None without a worker."""
+        """Requests in flight over capacity; None without a worker, or where unknown."""
         return _ratio(self.calling + self.writing, self.capacity)
 
     @property
@@ -104,7 +110,7 @@ class Snapshot:
         return _ratio(self.calling + self.writing + queued, self.capacity)
 
 
-def _ratio(part: int, whole: int) -> float | None:
+def _ratio(part: int, whole: int | None) -> float | None:
     return part / whole if whole else None
 
 
@@ -129,6 +135,13 @@ def _family(address: str) -> str:
     return "unix" if address.startswith(("/", "@")) or ":" not in address else "inet"
 
 
+class Board(Protocol):
+    """What can be read like a scoreboard."""
+
+    def read(self) -> scoreboard.Reading:
+        """Return its state at this instant."""
+
+
 class Sampler:
     """Takes snapshots.
 
@@ -142,7 +155,7 @@ class Sampler:
 
     def __init__(
         self,
-        board: scoreboard.Scoreboard,
+        board: Board,
         arbiter: Arbiter,
         sockets: list[Any],
         others: tuple[str, ...],

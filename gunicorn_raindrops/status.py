@@ -100,10 +100,14 @@ class StatusApp:
         same = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
         return same and scheme.lower() == "bearer"
 
+    def serves(self, path: Any) -> bool:
+        """Tell whether a path is one of the status."""
+        return path in self._renderers
+
     def exposes_to(self, environ: Mapping[str, Any]) -> bool:
         """Tell whether a request on the application's listener is for the status: it asks for it,
         and its peer may read it. Any other is the application's."""
-        return environ.get("PATH_INFO") in self._renderers and self._admits(environ)
+        return self.serves(environ.get("PATH_INFO")) and self._admits(environ)
 
     def exposed(self, environ: Mapping[str, Any]) -> Answer:
         """Return the answer to a request that `exposes_to` has passed."""

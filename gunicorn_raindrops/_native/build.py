@@ -39,6 +39,7 @@ def module(name: str, units: list[str], preamble: str = "") -> FFI:
         depends=[str(HERE / f"{part}.h") for part in ["atomic", *units]],
         include_dirs=[str(HERE)],
         extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+        extra_link_args=["-pthread"],  # pthread_atfork is not in libc itself before glibc 2.34
     )
     return ffi
 

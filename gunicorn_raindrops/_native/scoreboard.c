@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -233,14 +234,19 @@ void grd_detach(void)
 	phase = IDLE;
 }
 
-void grd_state(uint32_t state)
+static void set_state(struct grd_slot *slot, uint32_t state)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
-		uint64_t owner = grd_atomic_acquire(&here->owner);
+		uint64_t owner = grd_atomic_acquire(&slot->owner);
 
-		if (grd_atomic_swap(&here->owner, owner, with_state(owner, state)))
+		if (grd_atomic_swap(&slot->owner, owner, with_state(owner, state)))
 			return;
 	}
+}
+
+void grd_state(uint32_t state)
+{
+	set_state(here, state);
 }
 
 /* Take this thread's request, whatever its phase, out of the gauge. */
@@ -301,4 +307,72 @@ void grd_end_other(void)
 void grd_cancel(void)
 {
 	leave();
+}
+
+static uint64_t forks;
+
+static void count_fork(void)
+{
+	forks++;
+}
+
+/* Not os.register_at_fork: a server written in C forks without Python's knowledge. */
+uint64_t grd_forks(void)
+{
+	static int watching;
+
+	if (!watching)
+		watching = !pthread_atfork(NULL, NULL, count_fork);
+	return forks;
+}
+
+static int is_ours(const struct grd_seat *seat)
+{
+	return seat->forks == forks;
+}
+
+void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot)
+{
+	seat->slot = slot;
+	seat->forks = grd_forks();
+}
+
+void grd_seat_state(struct grd_seat *seat, uint32_t state)
+{
+	if (is_ours(seat))
+		set_state(seat->slot, state);
+}
+
+int grd_seat_begin(struct grd_seat *seat)
+{
+	if (!is_ours(seat))
+		return 0;
+	grd_atomic_add(&seat->slot->gauge, ONE_CALLING);
+	return 1;
+}
+
+void grd_seat_respond(struct grd_seat *seat)
+{
+	if (is_ours(seat))
+		grd_atomic_add(&seat->slot->gauge, ONE_WRITING - ONE_CALLING);
+}
+
+static void count(struct grd_slot *slot, uint32_t how)
+{
+	uint32_t hundreds = how & (GRD_WRITING - 1);
+
+	if (how & GRD_ERROR)
+		grd_atomic_add(&slot->errors, 1);
+	if (hundreds >= 1 && hundreds <= 5)
+		grd_atomic_add(&slot->responses[hundreds - 1], 1);
+	grd_atomic_add(&slot->requests, 1);
+}
+
+void grd_seat_end(struct grd_seat *seat, uint32_t how)
+{
+	if (!is_ours(seat))
+		return;
+	if (!(how & GRD_CANCELLED))
+		count(seat->slot, how);
+	grd_atomic_add(&seat->slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
 }

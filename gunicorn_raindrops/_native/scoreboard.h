@@ -117,6 +117,32 @@ void grd_end_4xx(void);
 void grd_end_5xx(void);
 void grd_end_other(void);
 void grd_cancel(void);                  /* it never reached the application */
+
+/* Requests whose phase the caller keeps, each in an object of its own: where many of them
+ * interleave on one thread (asyncio, greenlets), or one of them moves between threads.
+ *
+ * A seat is a slot as its owner holds it. Memory that forks is the child's as well, so a seat
+ * knows how many forks are behind the process that took it: in any later process it is nobody's,
+ * grd_seat_begin says 0, and the rest does nothing. A child thus never ends its parent's requests,
+ * and learns at its first own one that it needs a slot of its own. No function here asks which
+ * phase the request is in: begin, then respond at most once, then end once. */
+struct grd_seat {
+	struct grd_slot *slot;
+	uint64_t forks;
+};
+
+enum {                                  /* how a request ends: 1 to 5, its status's class, or 0 */
+	GRD_WRITING = 1 << 3,           /* it was writing, else calling */
+	GRD_ERROR = 1 << 4,             /* its application raised */
+	GRD_CANCELLED = 1 << 5          /* it never reached the application: no totals */
+};
+
+uint64_t grd_forks(void);               /* behind this process, since the first such question */
+void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot);
+void grd_seat_state(struct grd_seat *seat, uint32_t state);
+int grd_seat_begin(struct grd_seat *seat);              /* calling; 0: another process's seat */
+void grd_seat_respond(struct grd_seat *seat);           /* calling -> writing */
+void grd_seat_end(struct grd_seat *seat, uint32_t how);
 /* cffi: end */
 
 #endif

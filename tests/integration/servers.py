@@ -80,6 +80,8 @@ class Server:
         tracebacks: how many tracebacks the log may hold (None: any number).
     """
 
+    pass_fds: tuple[int, ...] = ()
+
     def __init__(
         self,
         tmp_path,
@@ -120,6 +122,7 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            pass_fds=self.pass_fds,
         )
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -1,0 +1,201 @@
+"""The same counting for any WSGI or ASGI server: `Middleware` and `ASGIMiddleware`.
+
+Who owns what. The middleware makes a scoreboard where it is constructed, or counts in the user's
+Struct; see `seat` for how the processes that fork afterwards come to their slots. Processes that a
+server spawns instead of forking construct a middleware each, and have a `file` in common or
+nothing. The status path is answered in the application's place, by `status`'s app, above which
+this stands: it needs a free thread or loop of the application's server.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from . import __version__, asgi, seat, wsgi
+from .scoreboard import Reading, Scoreboard
+from .settings import Settings, load
+from .shm import Struct
+from .snapshot import Arbiter, Sampler, Snapshot
+from .status import Answer, StatusApp
+
+_log = logging.getLogger("gunicorn_raindrops")
+
+Take = Callable[[], Snapshot]
+Warn = Callable[[str], None]
+
+
+class _Base:
+    """An application, seats to count its requests in, and a status to show."""
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        *,
+        stats: Struct | None = None,
+        path: str = Settings.path,
+        listeners: Sequence[str] | str = Settings.listeners,
+        max_workers: int = Settings.max_workers,
+        allow: Sequence[str] | str = Settings.allow,
+        token: str | None = Settings.token,
+        file: str | os.PathLike[str] | None = Settings.file,
+    ) -> None:
+        if not callable(app):
+            raise TypeError(f"app must be an application, not {type(app).__name__}")
+        given = {"path": path, "listeners": listeners, "max_workers": max_workers}
+        settings = load({**given, "allow": allow, "token": token, "file": file}, {})
+        self._app = app
+        self._warned: set[str] = set()
+        if stats is None:
+            self._seats, take = _in_slots(settings, self._warn)
+        else:
+            self._seats, take = _in_stats(stats, settings, self._warn)
+        self._status = StatusApp(settings, take)
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _log.warning("gunicorn-raindrops: %s", message)
+
+    def _answer(self, environ: Mapping[str, Any]) -> Answer:
+        try:
+            return self._status.exposed(environ)
+        except Exception as error:  # ours to bear, the reader's to know
+            self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
+            return Answer(500, b"internal error\n")
+
+
+class Middleware(_Base):
+    """Count the requests of a WSGI application and answer its status path.
+
+        app = Middleware(app)           # before the server forks
+
+    `PATH` is text/plain, the counts line by line, `PATH.json` everything; GET and HEAD. Status
+    requests are not counted.
+
+    Without `stats`, each process takes a slot of its own at its first request, so that one that
+    is killed takes its requests out of the gauges. With `stats` only calling and writing move.
+    A file that the application returns in the server's own `wsgi.file_wrapper` is still sent as
+    one. If the server's wrapper gives objects that take no attribute, such a request is counted
+    until the application returns; with any other body, until the server closes it.
+
+    Args:
+        app: the application.
+        stats: a Struct with members calling and writing, made before the fork, to count in.
+        path: the status path.
+        listeners: addresses of listeners to report, such as 0.0.0.0:8000 or /run/app.sock.
+        max_workers: slots; a process beyond them serves as ever and is counted as untracked.
+        allow: networks that may read the status, and `unix` for peers of a unix listener; a
+            request with a forwarding header never may. Whoever may not goes on to the application.
+            A server that removes such headers, as waitress does, behind a proxy on this machine
+            makes everybody local: set a token there, or allow nobody.
+        token: when set, every status answer needs `Authorization: Bearer TOKEN`.
+        file: keep the scoreboard in this file. Processes that were spawned, not forked, share it
+            by that alone.
+
+    Raises:
+        ValueError: a keyword's value is wrong; the message names it and what it takes.
+        TypeError: `app` is not callable, or `stats` no such Struct.
+        OSError: there is no shared memory.
+    """
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if self._status.exposes_to(environ):
+            answer = self._answer(environ)
+            start_response(answer.status_line, answer.all_headers())
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        place = self._seats.begin()
+        if place is None:
+            return self._app(environ, start_response)
+        return wsgi.call(self._app, place, environ, start_response)
+
+
+class ASGIMiddleware(_Base):
+    """Count the requests of an ASGI application and answer its status path.
+
+    Everything is as with `Middleware`. Websockets and the lifespan pass through, uncounted.
+    """
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._status.serves(asgi.path(scope)):
+            environ = asgi.environ(scope)
+            if self._status.exposes_to(environ):
+                await asgi.respond(self._answer(environ), scope["method"], send)
+                return
+        place = self._seats.begin()
+        if place is None:
+            await self._app(scope, receive, send)
+        else:
+            await asgi.call(self._app, place, scope, receive, send)
+
+
+def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
+    """Count in a scoreboard."""
+    board = _open(settings, warn)
+    sampler = Sampler(board, _identity(board.created), [], settings.listeners, warn)
+
+    def take() -> Snapshot:
+        snapshot = sampler.take()
+        workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())
+        return dataclasses.replace(snapshot, capacity=None, workers=workers)
+
+    return seat.BoardSeats(board), take
+
+
+def _open(settings: Settings, warn: Warn) -> Scoreboard:
+    if settings.file is None:
+        if multiprocessing.parent_process() is not None:
+            warn("this process was spawned: without a file it counts its own requests alone")
+        return Scoreboard(settings.max_workers)
+    try:
+        return seat.share(settings.max_workers, settings.file)
+    except BlockingIOError:
+        warn(f"file: {settings.file} is another server's; counting in memory only")
+    except (OSError, ValueError) as error:
+        warn(f"file: {error}; counting in memory only")
+    return Scoreboard(settings.max_workers)
+
+
+class _NoBoard:
+    """The scoreboard of a middleware that counts in the user's Struct."""
+
+    def read(self) -> Reading:
+        return Reading(0, 0, 0, (), 0, ())
+
+
+def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
+    """Count in the user's Struct; what that cannot know is None."""
+    if not isinstance(stats, Struct) or not {"calling", "writing"} <= set(stats.MEMBERS):
+        raise TypeError(f"stats must be a Struct with members calling and writing, not {stats!r}")
+    if settings.file is not None:
+        raise ValueError("file: there is no scoreboard to keep in one where stats are given")
+    calling, writing = (stats.MEMBERS.index(name) for name in ("calling", "writing"))
+    sampler = Sampler(_NoBoard(), _identity(time.monotonic()), [], settings.listeners, warn)
+
+    def take() -> Snapshot:
+        return dataclasses.replace(
+            sampler.take(),
+            calling=stats[calling],
+            writing=stats[writing],
+            requests=None,
+            responses=None,
+            errors=None,
+            capacity=None,
+            untracked=None,
+            scoreboard=None,
+            workers=None,
+        )
+
+    return seat.Seats(lambda: seat.StatsSeat(stats)), take
+
+
+def _identity(started: float) -> Arbiter:
+    return Arbiter(os.getpid(), None, __version__, None, started)
