@@ -6,6 +6,7 @@ use on their own as well.
 
 from typing import Any
 
+from .histogram import Histogram
 from .listeners import InetDiagSocket, ListenStats, tcp_listener_stats, unix_listener_stats
 from .shm import Raindrops, Struct
 from .tcp_info import TCPInfo
@@ -13,6 +14,7 @@ from .tcp_info import TCPInfo
 __version__ = "0.1.0"
 
 __all__ = [
+    "Histogram",
     "InetDiagSocket",
     "ListenStats",
     "Raindrops",

@@ -29,6 +29,7 @@ ORDER = [
     {"inet_address"},
     {"scoreboard"},
     {"histogram"},
+    {"distribution"},
     {"shm"},
     {"_native"},
 ]
