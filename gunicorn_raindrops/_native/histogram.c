@@ -90,17 +90,32 @@ static void look(struct grd_histogram *copy, const struct grd_histogram *histogr
 		copy->squares[i] = grd_atomic_load(&histogram->squares[i]);
 }
 
-/* A reader that lost the processor between buckets and sum would find a sum that is far ahead. */
+/* Returns by how much the sum grew meanwhile: 0, and all of the words belong together. */
+static uint64_t attempt(struct grd_histogram *copy, const struct grd_histogram *histogram)
+{
+	/* before the buckets: the same sum after them was the sum all along */
+	uint64_t before = grd_atomic_acquire(&histogram->sum);
+
+	look(copy, histogram);
+	return copy->sum - before;
+}
+
+/* A reader that loses the processor between buckets and sum finds a sum that is far ahead, so the
+ * attempt in which the least came in is the one that counts. */
 void grd_histogram_read(struct grd_histogram *copy, const struct grd_histogram *histogram)
 {
-	*copy = (struct grd_histogram){0};
-	for (int i = 0; i < SETTLE_TRIES; i++) {
-		/* before the buckets: the same sum after them was the sum all along */
-		uint64_t before = grd_atomic_acquire(&histogram->sum);
+	struct grd_histogram other = {0};
+	uint64_t least;
 
-		look(copy, histogram);
-		if (copy->sum == before)
-			return;
+	*copy = other;
+	least = attempt(copy, histogram);
+	for (int i = 1; least && i < SETTLE_TRIES; i++) {
+		uint64_t grown = attempt(&other, histogram);
+
+		if (grown < least) {
+			least = grown;
+			*copy = other;
+		}
 	}
 }
 
