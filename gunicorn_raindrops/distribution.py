@@ -160,8 +160,6 @@ class Distribution:
             return NotImplemented
         return bytes(ffi.buffer(self._words)) == bytes(ffi.buffer(other._words))
 
-    __hash__ = None  # type: ignore[assignment]  # equal ones are not the same one
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} count={self.count} sum={self.sum:.6g}>"
 

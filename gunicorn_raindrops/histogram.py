@@ -9,7 +9,8 @@ What a reader sees while others record: the buckets first, then sum, squares, mi
 word whole. So everything that is counted is in the sum, within min and max, and percentiles are
 those of what is counted; the sum may be ahead of the count by a record of each thread that is
 recording. Where more come in during each of eight attempts, it is ahead by those of the quietest
-(an attempt takes a fraction of a microsecond). No figure that only grows (count, sum, outliers) is ever seen to go back.
+(an attempt takes a fraction of a microsecond). No figure that only grows (count, sum, outliers) is
+ever seen to go back.
 
 Why the words never go back, and what is in them: histogram.h.
 """
