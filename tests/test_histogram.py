@@ -134,16 +134,16 @@ def test_any_durations(ns):
         check_figures(h.read(), [rounded(value * NS) for value in ns])
 
 
-@given(st.lists(st.floats(0, 60.0, exclude_min=True), min_size=1), st.floats(0, 100))
-def test_any_percentile(seconds, q):
+@given(st.lists(st.floats(0, 60.0, exclude_min=True), min_size=1), st.integers(0, 10**8))
+def test_any_percentile(seconds, millionths):
     """Nearest rank: so many per cent of all are not longer. Also among low outliers it is within
     what was recorded."""
     with Histogram() as h:
         for value in seconds:
             h.record(value)
         ns = sorted(rounded(value) for value in seconds)
-        rank = max(math.ceil(Fraction(repr(q)) * len(ns) / 100), 1)
-        found, true = h.percentile(q), ns[rank - 1]
+        rank = max(math.ceil(Fraction(millionths * len(ns), 10**8)), 1)
+        found, true = h.percentile(millionths / 10**6), ns[rank - 1]
         if true >= 512:
             assert found == pytest.approx(true / 1e9, rel=BOUND)
         assert ns[0] / 1e9 <= found <= ns[-1] / 1e9
