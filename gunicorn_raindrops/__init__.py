@@ -11,12 +11,14 @@ from .shm import Raindrops, Struct
 from .tcp_info import TCPInfo
 
 if TYPE_CHECKING:
+    from .histogram import Histogram
     from .middleware import ASGIMiddleware, Middleware
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ASGIMiddleware",
+    "Histogram",
     "InetDiagSocket",
     "ListenStats",
     "Middleware",
@@ -30,13 +32,16 @@ __all__ = [
 ]
 
 
+_LATER = {"ASGIMiddleware": ".middleware", "Histogram": ".histogram", "Middleware": ".middleware"}
+
+
 def __getattr__(name: str) -> Any:
     # Imported when asked for: the counters need no gunicorn, which a conf file that says
-    # gunicorn_raindrops.hooks does, and no status, which the middlewares do.
+    # gunicorn_raindrops.hooks does, and the hooks need neither middleware nor histogram.
     import importlib
 
     if name == "hooks":
         return importlib.import_module(".hooks", __name__)
-    if name in ("ASGIMiddleware", "Middleware"):
-        return getattr(importlib.import_module(".middleware", __name__), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

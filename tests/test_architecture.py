@@ -31,6 +31,7 @@ ORDER = [
     {"seat"},
     {"scoreboard"},
     {"histogram"},
+    {"distribution"},
     {"shm"},
     {"_native"},
 ]

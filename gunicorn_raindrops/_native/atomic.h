@@ -1,8 +1,9 @@
 /* Atomic access to shared pages. Memory orders stand in this file only.
  *
  * A plain figure is added to and read relaxed: each stands for itself, and a reader that sums
- * them asks for no order between them. What publishes other words (a slot's owner) is stored
- * with release and loaded with acquire, so whoever sees the owner sees what it wrote before. */
+ * them asks for no order between them. What publishes other words (a slot's owner, a histogram's
+ * bucket) is written with release and loaded with acquire, so whoever sees the owner sees what it
+ * wrote before. */
 #ifndef GRD_ATOMIC_H
 #define GRD_ATOMIC_H
 
@@ -11,6 +12,12 @@
 static inline uint64_t grd_atomic_add(uint64_t *at, uint64_t n)
 {
 	return __atomic_add_fetch(at, n, __ATOMIC_RELAXED);
+}
+
+/* What this thread wrote before is visible to whoever acquires the new value. */
+static inline void grd_atomic_publish(uint64_t *at, uint64_t n)
+{
+	__atomic_fetch_add(at, n, __ATOMIC_RELEASE);
 }
 
 static inline uint64_t grd_atomic_load(const uint64_t *at)

@@ -1,0 +1,217 @@
+#define Py_LIMITED_API 0x030a0000
+#include <Python.h>
+
+#include "histogram.h"
+
+#include "atomic.h"
+
+#define PARTS (1u << GRD_HISTOGRAM_PART_BITS)
+#define LOWEST (1ull << GRD_HISTOGRAM_FIRST_OCTAVE)
+#define HIGHEST (1ull << (GRD_HISTOGRAM_LAST_OCTAVE + 1))
+#define LIMIT (1ull << GRD_HISTOGRAM_LIMIT_BITS)
+#define LIMB_MASK ((1ull << GRD_HISTOGRAM_LIMB_BITS) - 1)
+
+enum {
+	OCTAVES = GRD_HISTOGRAM_LAST_OCTAVE - GRD_HISTOGRAM_FIRST_OCTAVE + 1,
+	LAST = GRD_HISTOGRAM_BUCKETS - 1,
+	RAISE_TRIES = 64,
+	SETTLE_TRIES = 8
+};
+
+_Static_assert(GRD_HISTOGRAM_BUCKETS == OCTAVES * PARTS + 2, "every octave has its buckets");
+_Static_assert(sizeof(struct grd_histogram) % 64 == 0, "one in a slot shares no line");
+
+static unsigned int bucket_of(uint64_t ns)
+{
+	unsigned int octave, part;
+
+	if (ns < LOWEST)
+		return 0;
+	if (ns >= HIGHEST)
+		return LAST;
+	octave = 63 - __builtin_clzll(ns);
+	part = (ns >> (octave - GRD_HISTOGRAM_PART_BITS)) - PARTS;
+	return 1 + (octave - GRD_HISTOGRAM_FIRST_OCTAVE) * PARTS + part;
+}
+
+/* Each try that fails was lost to a larger value. Whoever loses so many in a row to values that
+ * are still below its own gives up: a request must not wait here. */
+static void raise_to(uint64_t *at, uint64_t value)
+{
+	for (int i = 0; i < RAISE_TRIES; i++) {
+		uint64_t now = grd_atomic_load(at);
+
+		if (now >= value || grd_atomic_swap(at, now, value))
+			return;
+	}
+}
+
+static void add(uint64_t *at, uint64_t n)
+{
+	if (n)
+		grd_atomic_add(at, n);
+}
+
+/* The square of an hour has 84 bits, and a carry from one word to another would be two steps,
+ * which a reader could come between and a killed process leave undone. So there is none: each
+ * limb is a word of its own that has room for 2^39 records, 17 years of a thousand a second. */
+static void add_square(uint64_t *squares, uint64_t ns)
+{
+	uint64_t low = ns & LIMB_MASK, high = ns >> GRD_HISTOGRAM_LIMB_BITS;
+	uint64_t ends = low * low, cross = 2 * low * high, top = high * high;
+
+	add(&squares[0], ends & LIMB_MASK);
+	add(&squares[1], (ends >> GRD_HISTOGRAM_LIMB_BITS) + (cross & LIMB_MASK));
+	add(&squares[2], (cross >> GRD_HISTOGRAM_LIMB_BITS) + (top & LIMB_MASK));
+	add(&squares[3], top >> GRD_HISTOGRAM_LIMB_BITS);
+}
+
+void grd_histogram_record(struct grd_histogram *histogram, uint64_t ns)
+{
+	if (ns > LIMIT)
+		ns = LIMIT;
+	raise_to(&histogram->lowest, UINT64_MAX - ns);
+	raise_to(&histogram->highest, ns);
+	grd_atomic_add(&histogram->sum, ns);
+	add_square(histogram->squares, ns);
+	/* publishes the above: who sees the value in its bucket finds it in the sum as well */
+	grd_atomic_publish(&histogram->buckets[bucket_of(ns)], 1);
+}
+
+static void look(struct grd_histogram *copy, const struct grd_histogram *histogram)
+{
+	/* what stands in a bucket has been added to the words that are loaded after it */
+	for (int i = 0; i < GRD_HISTOGRAM_BUCKETS; i++)
+		copy->buckets[i] = grd_atomic_acquire(&histogram->buckets[i]);
+	copy->lowest = grd_atomic_load(&histogram->lowest);
+	copy->highest = grd_atomic_load(&histogram->highest);
+	copy->sum = grd_atomic_load(&histogram->sum);
+	for (int i = 0; i < 4; i++)
+		copy->squares[i] = grd_atomic_load(&histogram->squares[i]);
+}
+
+/* Returns by how much the sum grew meanwhile: 0, and all of the words belong together. */
+static uint64_t attempt(struct grd_histogram *copy, const struct grd_histogram *histogram)
+{
+	/* before the buckets: the same sum after them was the sum all along */
+	uint64_t before = grd_atomic_acquire(&histogram->sum);
+
+	look(copy, histogram);
+	return copy->sum - before;
+}
+
+/* A reader that loses the processor between buckets and sum finds a sum that is far ahead, so the
+ * attempt in which the least came in is the one that counts. */
+void grd_histogram_read(struct grd_histogram *copy, const struct grd_histogram *histogram)
+{
+	struct grd_histogram other = {0};
+	uint64_t least;
+
+	*copy = other;
+	least = attempt(copy, histogram);
+	for (int i = 1; least && i < SETTLE_TRIES; i++) {
+		uint64_t grown = attempt(&other, histogram);
+
+		if (grown < least) {
+			least = grown;
+			*copy = other;
+		}
+	}
+}
+
+void grd_histogram_merge(struct grd_histogram *sum, const struct grd_histogram *histogram)
+{
+	struct grd_histogram copy;
+
+	grd_histogram_read(&copy, histogram);
+	raise_to(&sum->lowest, copy.lowest);
+	raise_to(&sum->highest, copy.highest);
+	add(&sum->sum, copy.sum);
+	for (int i = 0; i < 4; i++)
+		add(&sum->squares[i], copy.squares[i]);
+	/* publishes the above, as a record does */
+	for (int i = 0; i < GRD_HISTOGRAM_BUCKETS; i++)
+		if (copy.buckets[i])
+			grd_atomic_publish(&sum->buckets[i], copy.buckets[i]);
+}
+
+/* The builtin. */
+
+static int complain_of(PyObject *argument)
+{
+	if (PyErr_ExceptionMatches(PyExc_TypeError))
+		PyErr_Format(PyExc_TypeError, "seconds must be a number, not %R", argument);
+	else if (PyErr_ExceptionMatches(PyExc_OverflowError))
+		PyErr_SetString(PyExc_OverflowError, "seconds must be under 104 days");
+	return -1;
+}
+
+static int to_ns(PyObject *argument, uint64_t *ns)
+{
+	double seconds = PyFloat_AsDouble(argument);
+
+	if (seconds == -1.0 && PyErr_Occurred())
+		return complain_of(argument);
+	if (!(seconds >= 0)) {  /* NaN is not */
+		PyErr_Format(PyExc_ValueError, "seconds must be 0 or more, not %R", argument);
+		return -1;
+	}
+	if (seconds * 1e9 >= (double)LIMIT) {
+		PyErr_SetString(PyExc_OverflowError, "seconds must be under 104 days");
+		return -1;
+	}
+	*ns = (uint64_t)(seconds * 1e9 + 0.5);
+	return 0;
+}
+
+static PyObject *record(PyObject *self, PyObject *argument)
+{
+	struct grd_histogram *histogram;
+	uint64_t ns;
+
+	/* may run Python code, which may close the histogram: so before the look at where it is */
+	if (to_ns(argument, &ns))
+		return NULL;
+	histogram = *(struct grd_histogram **)PyCapsule_GetPointer(self, NULL);
+	if (!histogram) {
+		PyErr_SetString(PyExc_ValueError, "this histogram is closed");
+		return NULL;
+	}
+	grd_histogram_record(histogram, ns);
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef method = {
+	"record", record, METH_O,
+	"record(seconds, /)\n--\n\nRecord a duration, in any process and thread that shares it.",
+};
+
+static void let_go(PyObject *capsule)
+{
+	Py_XDECREF(PyCapsule_GetContext(capsule));
+}
+
+static PyObject *bind(PyObject *keep, struct grd_histogram **at)
+{
+	PyObject *call, *capsule = PyCapsule_New(at, NULL, let_go);
+
+	if (!capsule)
+		return NULL;
+	Py_INCREF(keep);
+	PyCapsule_SetContext(capsule, keep);
+	call = PyCFunction_NewEx(&method, capsule, NULL);
+	Py_DECREF(capsule);
+	return call;
+}
+
+int grd_histogram_bind(uintptr_t list, uintptr_t keep, struct grd_histogram **at)
+{
+	PyObject *call = bind((PyObject *)keep, at);
+	int failed = !call || PyList_Append((PyObject *)list, call);
+
+	Py_XDECREF(call);
+	/* cffi would not look for it; the caller raises MemoryError */
+	if (failed)
+		PyErr_Clear();
+	return failed ? -1 : 0;
+}

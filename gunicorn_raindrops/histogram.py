@@ -1,0 +1,248 @@
+"""A histogram of durations in shared memory: `Histogram`.
+
+Who owns the memory, and what fork does to it: as in `shm`. Every process that forks from the
+creator, and any of their threads, may record at any time. A record is a handful of atomic
+additions, none of which ever waits; it takes no lock, so a killed process takes none along. At
+most it leaves the one record that it was in the middle of in the sum and not in the count.
+
+What a reader sees while others record: the buckets first, then sum, squares, min and max, each
+word whole. So everything that is counted is in the sum, within min and max, and percentiles are
+those of what is counted; the sum may be ahead of the count by a record of each thread that is
+recording. Where more come in during each of eight attempts, it is ahead by those of the quietest
+(an attempt takes a fraction of a microsecond). No figure that only grows (count, sum, outliers) is
+ever seen to go back.
+
+Why the words never go back, and what is in them: histogram.h.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from . import distribution, shm
+from ._native._counters import ffi, lib
+from .distribution import Distribution
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._native._counters import Pointer
+
+MAGIC = b"raindist"
+VERSION = 1
+HEADER = struct.pack("=8sII48x", MAGIC, VERSION, ffi.sizeof("struct grd_histogram"))
+"""What the memory begins with: a cache line that says what follows. Then the struct itself."""
+LENGTH: int = len(HEADER) + ffi.sizeof("struct grd_histogram")
+
+
+class _Place:
+    """What record() keeps: where the histogram is, and the mapping that has it there.
+
+    Its memory goes with the last that holds it, so a record() that outlives its Histogram works.
+    """
+
+    def __init__(self) -> None:
+        self.at = ffi.new("struct grd_histogram **")
+        self.mapping: shm.Mapping | None = None
+
+    def show(self, mapping: shm.Mapping) -> None:
+        """Put the histogram into a mapping."""
+        ffi.memmove(mapping.address, HEADER, len(HEADER))
+        self.at[0] = _struct_in(mapping)
+        self.mapping = mapping
+
+    def close(self) -> None:
+        """Have record() raise from now on."""
+        self.at[0] = ffi.NULL
+        self.mapping = None
+
+    def bind(self) -> Callable[[float], None]:
+        """Return record(seconds)."""
+        calls: list[Callable[[float], None]] = []
+        if lib.grd_histogram_bind(id(calls), id(self), self.at):
+            raise MemoryError
+        return calls[0]
+
+
+class Histogram:
+    """Durations, in memory that forked processes share: 266 buckets, whatever is recorded.
+
+        histogram = Histogram()         # before the fork
+        histogram.record(0.25)          # seconds; in any process, any thread
+        histogram.percentile(99), histogram.mean, print(histogram)
+
+    Percentiles are off by less than 6 % from 512 ns to 73 minutes; count, sum, min, max, mean and
+    std_dev are those of what was recorded, rounded to nanoseconds. Each figure is of its own
+    instant; `read()` gives all of one.
+
+    Args:
+        file: a path, descriptor or file object that backs it; what stands there is kept. None:
+            memory that goes with the last process that has it mapped.
+
+    Raises:
+        ValueError: `file` is not a regular file, or holds something else.
+        TypeError: `file` is none of the above.
+        OSError: `file` cannot be opened, grown or mapped.
+    """
+
+    LOWEST: ClassVar[float] = distribution.LOWEST / 1e9
+    """Shorter durations are outliers. Seconds."""
+    HIGHEST: ClassVar[float] = distribution.HIGHEST / 1e9
+    """Durations that are not shorter than this are outliers. Seconds."""
+
+    record: Callable[[float], None]
+    """Record a duration in seconds, rounded to a nanosecond. One native call.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is negative or NaN, or the histogram is closed.
+        OverflowError: it is 104 days (2**53 ns) or more.
+    """
+
+    def __init__(self, *, file: shm.File | None = None) -> None:
+        self._fd = -1
+        self._place = _Place()
+        self.record = self._place.bind()
+        self._fd = shm.open_shared(file, "raindrops-histogram")
+        try:
+            _check(self._fd, file)
+            shm.reserve(self._fd, LENGTH)
+            self._place.show(shm.Mapping(self._fd, LENGTH))
+        except BaseException:
+            self.close()
+            raise
+        if file is None:
+            shm.seal(self._fd)
+
+    def _check_open(self) -> shm.Mapping:
+        mapping = self._place.mapping
+        if mapping is None:
+            raise ValueError("this histogram is closed")
+        return mapping
+
+    def read(self) -> Distribution:
+        """Return what it holds now, as a private copy with the same figures.
+
+        Raises:
+            ValueError: it is closed, as everything below.
+        """
+        words = ffi.new("struct grd_histogram *")
+        mapping = self._check_open()  # held until it is read, whoever closes meanwhile
+        lib.grd_histogram_read(words, _struct_in(mapping))
+        return Distribution(words)
+
+    def merge(self, other: Histogram | Distribution) -> None:
+        """Add all that another histogram holds now, as if it had been recorded here.
+
+        Others may read and record meanwhile; to them it comes bucket by bucket.
+
+        Raises:
+            TypeError: `other` is neither a Histogram nor a Distribution.
+        """
+        if not isinstance(other, (Histogram, Distribution)):
+            raise TypeError(f"other must be a Histogram, not {type(other).__name__}")
+        words = (other.read() if isinstance(other, Histogram) else other)._words
+        mapping = self._check_open()
+        lib.grd_histogram_merge(_struct_in(mapping), words)
+
+    def copy(self) -> Histogram:
+        """Return an independent one, in new memory, that holds what this one holds now."""
+        read = self.read()
+        other = Histogram()
+        other.merge(read)
+        return other
+
+    __copy__ = copy
+
+    @property
+    def count(self) -> int:
+        """See `Distribution`, as for all of these."""
+        return self.read().count
+
+    @property
+    def sum(self) -> float:
+        return self.read().sum
+
+    @property
+    def min(self) -> float | None:
+        return self.read().min
+
+    @property
+    def max(self) -> float | None:
+        return self.read().max
+
+    @property
+    def mean(self) -> float | None:
+        return self.read().mean
+
+    @property
+    def std_dev(self) -> float | None:
+        return self.read().std_dev
+
+    @property
+    def outliers_low(self) -> int:
+        return self.read().outliers_low
+
+    @property
+    def outliers_high(self) -> int:
+        return self.read().outliers_high
+
+    def percentile(self, q: float) -> float | None:
+        """Return the duration that `q` per cent do not exceed; see `Distribution`."""
+        return self.read().percentile(q)
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return count, sum, p50, p90, p99 and max, all of one instant."""
+        return self.read().as_dict()
+
+    def __str__(self) -> str:
+        return str(self.read())
+
+    def __repr__(self) -> str:
+        state = "closed" if self._place.mapping is None else f"count={self.count}"
+        return f"<{type(self).__name__} {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a shared histogram cannot be pickled; processes share it by forking")
+
+    def fileno(self) -> int:
+        """Return the descriptor of the memory. It stays ours and goes at `close`."""
+        self._check_open()
+        return self._fd
+
+    def close(self) -> None:
+        """Let go of the memory, in this process only; a second time does nothing."""
+        self._place.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # The pages stay for a record() that somebody still holds.
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
+
+
+def _check(fd: int, file: shm.File | None) -> None:
+    """Raise ValueError if a file holds anything but a histogram of this format."""
+    # Zeros are a file that somebody has made and not yet begun; a shorter one is grown.
+    found = os.pread(fd, len(HEADER), 0)
+    if not found.strip(b"\0") or found == HEADER:
+        return
+    if found.startswith(MAGIC):
+        raise ValueError(f"file {file!r} is a histogram of another format than {VERSION}")
+    raise ValueError(f"file {file!r} is not a histogram")
+
+
+def _struct_in(mapping: shm.Mapping) -> Pointer:
+    return ffi.cast("struct grd_histogram *", ffi.cast("char *", mapping.address) + len(HEADER))
