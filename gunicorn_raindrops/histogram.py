@@ -22,7 +22,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from . import distribution, shm
+from . import distribution, pages
 from ._native._counters import ffi, lib
 from .distribution import Distribution
 
@@ -46,9 +46,9 @@ class _Place:
 
     def __init__(self) -> None:
         self.at = ffi.new("struct grd_histogram **")
-        self.mapping: shm.Mapping | None = None
+        self.mapping: pages.Mapping | None = None
 
-    def show(self, mapping: shm.Mapping) -> None:
+    def show(self, mapping: pages.Mapping) -> None:
         """Put the histogram into a mapping."""
         ffi.memmove(mapping.address, HEADER, len(HEADER))
         self.at[0] = _struct_in(mapping)
@@ -102,22 +102,22 @@ class Histogram:
         OverflowError: it is 104 days (2**53 ns) or more.
     """
 
-    def __init__(self, *, file: shm.File | None = None) -> None:
+    def __init__(self, *, file: pages.File | None = None) -> None:
         self._fd = -1
         self._place = _Place()
         self.record = self._place.bind()
-        self._fd = shm.open_shared(file, "raindrops-histogram")
+        self._fd = pages.open_shared(file, "raindrops-histogram")
         try:
             _check(self._fd, file)
-            shm.reserve(self._fd, LENGTH)
-            self._place.show(shm.Mapping(self._fd, LENGTH))
+            pages.reserve(self._fd, LENGTH)
+            self._place.show(pages.Mapping(self._fd, LENGTH))
         except BaseException:
             self.close()
             raise
         if file is None:
-            shm.seal(self._fd)
+            pages.seal(self._fd)
 
-    def _check_open(self) -> shm.Mapping:
+    def _check_open(self) -> pages.Mapping:
         mapping = self._place.mapping
         if mapping is None:
             raise ValueError("this histogram is closed")
@@ -233,7 +233,7 @@ class Histogram:
             os.close(self._fd)
 
 
-def _check(fd: int, file: shm.File | None) -> None:
+def _check(fd: int, file: pages.File | None) -> None:
     """Raise ValueError if a file holds anything but a histogram of this format."""
     # Zeros are a file that somebody has made and not yet begun; a shorter one is grown.
     found = os.pread(fd, len(HEADER), 0)
@@ -244,5 +244,5 @@ def _check(fd: int, file: shm.File | None) -> None:
     raise ValueError(f"file {file!r} is not a histogram")
 
 
-def _struct_in(mapping: shm.Mapping) -> Pointer:
+def _struct_in(mapping: pages.Mapping) -> Pointer:
     return ffi.cast("struct grd_histogram *", ffi.cast("char *", mapping.address) + len(HEADER))

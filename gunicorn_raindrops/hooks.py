@@ -25,6 +25,7 @@ import errno
 import functools
 import logging
 import os
+import socket
 import ssl
 import sys
 import traceback
@@ -153,6 +154,9 @@ def when_ready(server: Any) -> None:
             f"requests are not counted with worker class {server.cfg.worker_class_str}, "
             "only with sync and gthread",
         )
+    exposes = _process.runtime is not None and _process.runtime.settings.expose
+    if exposes and _hides_peers(server.cfg):
+        _warn(server.log, "expose: with proxy_protocol clients name themselves; nobody may read")
     _try_listeners(server)
 
 
@@ -232,9 +236,9 @@ def post_fork(server: Any, worker: Any) -> None:
     """Take over the slot that the arbiter claimed, and see the end coming: on SIGTERM a worker
     finishes what it has."""
     runtime = _process.runtime
-    if runtime is None or not _counts(type(worker)):
+    if runtime is None:
         return
-    if not runtime.take(worker, worker.age, _capacity(worker)):
+    if not runtime.take(worker, worker.age, _capacity(worker)) or not _counts(type(worker)):
         return
     handle_exit = worker.handle_exit
 
@@ -256,7 +260,7 @@ def post_worker_init(worker: Any) -> None:
     arbiter = _identity(worker.cfg, worker.ppid, runtime.started)
     app = runtime.serve(arbiter, worker.sockets, functools.partial(_warn, worker.log))
     worker.wsgi = _counted(worker.wsgi)
-    if app is not None and runtime.settings.expose:
+    if app is not None and runtime.settings.expose and not _hides_peers(worker.cfg):
         worker.wsgi = _exposed(worker.wsgi, app)
     scoreboard.ready()
 
@@ -272,9 +276,24 @@ def _counted(application: Callable[..., Any]) -> Callable[..., Any]:
     return counted
 
 
+def _hides_peers(cfg: Any) -> bool:
+    """Tell whether clients may name themselves: by a PROXY line, which gunicorn forgets after the
+    first request of a connection."""
+    return cfg.proxy_protocol not in (False, "off")  # before 25 it is a switch
+
+
+def _as_it_came(environ: Any) -> Any:
+    """Return an environ without the name of a unix peer, who may have chosen any, also one that
+    reads like an address."""
+    sock = environ.get("gunicorn.socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return environ
+    return {**environ, "REMOTE_ADDR": ""}
+
+
 def _exposed(application: Callable[..., Any], app: StatusApp) -> Callable[..., Any]:
     def exposed(environ: Any, start_response: Any) -> Any:
-        if not app.exposes_to(environ):
+        if not (app.serves(environ["PATH_INFO"]) and app.exposes_to(_as_it_came(environ))):
             return application(environ, start_response)
         scoreboard.cancel()  # no request of the application's
         answer = app.exposed(environ)
@@ -313,7 +332,7 @@ def _end(worker: Any, resp: Any, error: BaseException | None) -> None:
     if error is None and worker.alive:
         try:
             return _END[resp.status[0]]()
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, IndexError, KeyError, TypeError):
             pass  # no response, or a strange status
     return _end_specially(worker, resp, error)
 
@@ -336,7 +355,7 @@ def _end_specially(worker: Any, resp: Any, error: BaseException | None) -> None:
     if error is not None and not gone:
         scoreboard.fail()
     sent = resp.headers_sent or error is None or gone
-    status = resp.status if sent and resp.status else "500"
+    status = str(resp.status) if sent and resp.status else "500"
     _END.get(status[0], scoreboard.end_other)()
 
 

@@ -25,15 +25,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from . import shm
+from . import board_file, pages
 from ._native._counters import ffi, lib
-
-MAGIC = b"raindrop"
-VERSION = 1
-HEADER_SIZE = 4096
 
 FREE, CLAIMED, STARTING, READY, FINISHING = (
     lib.GRD_FREE,
@@ -113,17 +108,17 @@ class Scoreboard:
     """
 
     def __init__(self, slots: int, file: str | None = None) -> None:
-        self._fd = shm.open_shared(file, "gunicorn-raindrops")
+        self._fd = pages.open_shared(file, "gunicorn-raindrops")
         try:
             if file is not None:
-                _lock(self._fd)
-                slots = max(slots, _slots_of(self._fd, file))
+                board_file.lock(self._fd)
+                slots = max(slots, board_file.slots_of(self._fd, file))
             self._map(slots)
         except BaseException:
             os.close(self._fd)
             raise
         if file is None:
-            shm.seal(self._fd)
+            pages.seal(self._fd)
         self._adopt()
 
     @classmethod
@@ -136,7 +131,7 @@ class Scoreboard:
         """
         board = cls.__new__(cls)
         board._fd = fd
-        slots = _slots_of(fd, f"descriptor {fd}")
+        slots = board_file.slots_of(fd, f"descriptor {fd}")
         if not slots:
             raise ValueError(f"descriptor {fd} is not a scoreboard")
         board._map(slots)
@@ -144,34 +139,34 @@ class Scoreboard:
 
     def _map(self, slots: int) -> None:
         self.slots = slots
-        length = HEADER_SIZE + slots * ffi.sizeof("struct grd_slot")
-        shm.reserve(self._fd, length)
-        fd = _reopen(self._fd)
+        length = board_file.HEADER_SIZE + slots * board_file.SLOT_SIZE
+        pages.reserve(self._fd, length)
+        fd = board_file.reopen(self._fd)
         try:
-            self._mapping = shm.Mapping(fd, length)
+            self._mapping = pages.Mapping(fd, length)
         finally:
             os.close(fd)
         base = ffi.cast("char *", self._mapping.address)
         self._header = ffi.cast("struct grd_header *", base)
-        self._slots = ffi.cast("struct grd_slot *", base + HEADER_SIZE)
+        self._slots = ffi.cast("struct grd_slot *", base + board_file.HEADER_SIZE)
 
     def _adopt(self) -> None:
         """Make the header right, and free the slots of whoever is not there any more."""
-        header, boot = self._header, _boot_id()
+        header, boot = self._header, board_file.boot_id()
         if bytes(ffi.buffer(header.boot_id)).rstrip(b"\0") != boot:
             for i in range(self.slots):  # another boot's pids say nothing here
                 lib.grd_free(self._slots + i, lib.grd_owner(self._slots + i))
         now = time.monotonic_ns()
-        header.version = VERSION
-        header.header_size = HEADER_SIZE
-        header.slot_size = ffi.sizeof("struct grd_slot")
+        header.version = board_file.VERSION
+        header.header_size = board_file.HEADER_SIZE
+        header.slot_size = board_file.SLOT_SIZE
         header.slots = self.slots
         header.length = self._mapping.length
         header.created = now
         header.unix_offset = time.time_ns() - now
         header.boot_id = boot.ljust(40, b"\0")
         header.untracked = 0
-        header.magic = MAGIC
+        header.magic = board_file.MAGIC
         self.reclaim()
 
     # The arbiter's side.
@@ -204,7 +199,6 @@ class Scoreboard:
         if slot is None:
             return False
         lib.grd_attach(slot)
-        os.register_at_fork(after_in_child=lib.grd_detach)
         return True
 
     def take_slot(self, claim: Claim, age: int = 0, capacity: int = 0) -> Any | None:
@@ -287,50 +281,3 @@ def _alive(row: Any) -> bool:
         return False
     # While a slot is claimed, its start is the previous owner's.
     return bool(row.state == lib.GRD_CLAIMED or row.start == start)
-
-
-def _boot_id() -> bytes:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
-    except OSError:
-        return b""
-
-
-def _reopen(fd: int) -> int:
-    """Return another open file description of the same file, to be mapped: a mapping keeps its
-    own alive, and with it the lock, which is the arbiter's and must go with it."""
-    try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:  # no /proc
-        return os.dup(fd)
-
-
-def _lock(fd: int) -> None:
-    """Take the file for this server. The lock goes with the arbiter's descriptor."""
-    import fcntl
-
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _slots_of(fd: int, file: str) -> int:
-    """Return how many slots a scoreboard file has, 0 for an empty one.
-
-    Raises:
-        ValueError: it is not a scoreboard, or one of another format.
-    """
-    header = ffi.new("struct grd_header *")
-    size = os.fstat(fd).st_size
-    if size == 0:
-        return 0
-    found = os.pread(fd, ffi.sizeof("struct grd_header"), 0)
-    ffi.memmove(header, found, len(found))
-    if ffi.buffer(header.magic)[:] != MAGIC:
-        raise ValueError(f"{file} is not a scoreboard")
-    slot_size = ffi.sizeof("struct grd_slot")
-    if (header.version, header.header_size, header.slot_size) != (VERSION, HEADER_SIZE, slot_size):
-        raise ValueError(
-            f"{file} is a scoreboard of format {header.version}, this is format {VERSION}"
-        )
-    if not 0 < header.slots <= (size - HEADER_SIZE) // slot_size:
-        raise ValueError(f"{file} is a damaged scoreboard: {size} bytes, {header.slots} slots")
-    return int(header.slots)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from . import shm
+from . import pages, shm
 from ._native._counters import ffi, lib
 from .scoreboard import READY, Claim, Scoreboard
 
@@ -224,7 +224,7 @@ def _lead(slots: int, file: str) -> Scoreboard:
 
 
 def _join(file: str) -> Scoreboard:
-    fd = shm.open_shared(file)
+    fd = pages.open_shared(file)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return Scoreboard.adopt(fd)

@@ -123,14 +123,14 @@ class Connection:
         if got <= 0:
             return False
         self._head += ffi.buffer(self._buffer, got)[:]
-        if len(self._head) > MAX_REQUEST:
-            return self._respond(Answer(431, b"request too large\n"), "GET")
         try:
-            request = http_head.parse(self._head)
+            request = http_head.parse(self._head[:MAX_REQUEST])  # a body may be behind it
         except ValueError:
             return self._respond(Answer(400, b"bad request\n"), "GET")
         if request is not None:
             return self._respond(self._ask(request), request.method)
+        if len(self._head) >= MAX_REQUEST:
+            return self._respond(Answer(431, b"request too large\n"), "GET")
         return True
 
     def _ask(self, request: http_head.Request) -> Answer:

@@ -104,6 +104,8 @@ def _check_token(value: Any) -> str | None:
 
 
 def _check_listeners(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
     listeners = tuple(item.removeprefix("unix:") for item in _items(value))
     for item, given in zip(listeners, _items(value), strict=True):
         if item.startswith(("/", "@")) or given.startswith("unix:"):
@@ -146,8 +148,8 @@ def _string(value: Any) -> str:
     return value
 
 
-def _setting(default: Any, check: Callable[[Any], Any], takes: str) -> Any:
-    return field(default=default, metadata={"check": check, "takes": takes})
+def _setting(default: Any, check: Callable[[Any], Any], takes: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"check": check, "takes": takes})
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,10 @@ class Settings:
         "networks such as 10.0.0.0/8 or ::1, or unix, separated by commas",
     )
     token: str | None = _setting(
-        None, _check_token, "letters, digits and -._~+/ (= at the end), as a bearer token may have"
+        None,
+        _check_token,
+        "letters, digits and -._~+/ (= at the end), as a bearer token may have",
+        secret=True,
     )
     listeners: tuple[str, ...] = _setting(
         (),
@@ -230,5 +235,5 @@ def _check(setting: dataclasses.Field[Any], name: str, value: Any) -> Any:
     try:
         return setting.metadata["check"](value)
     except (ValueError, TypeError):
-        shown = "the given value" if setting.name == "token" else repr(value)
+        shown = repr(value) if setting.repr else "the given value"
         raise ValueError(f"{name}: {shown} is not {setting.metadata['takes']}") from None

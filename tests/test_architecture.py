@@ -30,9 +30,11 @@ ORDER = [
     {"inet_address"},
     {"seat"},
     {"scoreboard"},
+    {"board_file"},
     {"histogram"},
     {"distribution"},
     {"shm"},
+    {"pages"},
     {"_native"},
 ]
 LEVEL = {name: -level for level, names in enumerate(ORDER) for name in names}
@@ -75,7 +77,7 @@ def test_imports_point_down(name):
 
 @pytest.mark.parametrize(
     ("foreign", "rooms"),
-    [("gunicorn", {"hooks"}), ("pyroute2", {"listeners"}), ("cffi", set())],
+    [("gunicorn", {"hooks"}), ("pyroute2", set()), ("cffi", set())],
 )
 def test_who_knows_whom(foreign, rooms):
     """What is others' is known to one room only."""

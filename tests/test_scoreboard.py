@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from gunicorn_raindrops import Raindrops, scoreboard
 from gunicorn_raindrops._native._counters import ffi, lib
-from gunicorn_raindrops.scoreboard import HEADER_SIZE, Claim, Scoreboard
+from gunicorn_raindrops.board_file import HEADER_SIZE
+from gunicorn_raindrops.scoreboard import Claim, Scoreboard
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="start times are Linux's")

@@ -319,6 +319,24 @@ def test_limit_in_pieces(first):
             assert parsed(read(theirs))[0] == 431
 
 
+@pytest.mark.parametrize("first", [1, 30, 100])
+def test_a_large_body_in_pieces(first):
+    """The limit is one of the head: what comes behind it is refused for its method."""
+    ours, theirs = socket.socketpair()
+    head = b"POST /_raindrops HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n"
+    request = head + b"a" * 20_000
+    with theirs:
+        theirs.settimeout(WAIT)
+        connection = Connection(ours.detach(), app(), pytest.fail)
+        theirs.sendall(request[:first])
+        while connection.step == connection._read:
+            assert connection.step()
+            if connection.step == connection._read:
+                theirs.sendall(request[first:])
+        assert theirs.recv(65536).startswith(b"HTTP/1.1 405 ")
+        connection.close()
+
+
 BOMBS = {
     "spaces": b"x:" + b" " * 8000 + b"\0",
     "tabs and spaces": b"x:" + b" \t" * 4000 + b"\x7f",

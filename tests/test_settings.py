@@ -69,6 +69,7 @@ GOOD = [
     ("listeners", ("/run/x.sock", "@name"), "/run/x.sock,@name", ("/run/x.sock", "@name")),
     ("listeners", ["unix:/run/x.sock"], "unix:/run/x.sock", ("/run/x.sock",)),
     ("listeners", [], " , ", ()),
+    ("listeners", None, "", ()),
     ("file", "/run/board", "/run/board", "/run/board"),
     ("file", Path("/run/board"), "/run/board", "/run/board"),
     ("file", b"/run/board", "/run/board", "/run/board"),
@@ -83,7 +84,7 @@ GOOD = [
 @pytest.mark.parametrize(("name", "keyword", "word", "value"), GOOD)
 def test_each_setting(name, keyword, word, value):
     """From keyword and variable alike; all others keep their defaults."""
-    if value is None and name == "listeners":
+    if value is None and keyword is not None:
         value = tuple(keyword)
     expected = {**DEFAULTS, name: value}
     assert dataclasses.asdict(load({name: keyword}, {})) == expected
@@ -254,6 +255,11 @@ def test_a_bad_value(name, value, takes):
 def test_every_setting_can_be_wrong():
     """The list above has them all."""
     assert set(BAD) == set(DEFAULTS)
+
+
+def test_the_token_is_not_shown():
+    """Neither does the settings' own repr tell it: whoever logs them does not log it."""
+    assert "hush" not in repr(load({"token": "hush"}, {}))
 
 
 @pytest.mark.parametrize("token", ["my secret", "geheimß", "hush,hush"])

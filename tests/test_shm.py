@@ -167,6 +167,17 @@ def test_value_of_a_wrong_type(rd, use, value):
     assert rd[0] == 0
 
 
+def test_more_than_the_machine_has():
+    """It is refused before the kernel hands out page after page for it."""
+    pages = os.sysconf("SC_PHYS_PAGES")
+    with pytest.raises(OSError, match="more than this machine's memory"):
+        Raindrops((pages + 1) * Raindrops.PAGE_SIZE // Raindrops.SIZE)
+    with Raindrops(1) as rd:
+        with pytest.raises(OSError, match="more than this machine's memory"):
+            rd.size = (pages + 1) * Raindrops.PAGE_SIZE // Raindrops.SIZE
+        assert rd.size == 1
+
+
 @pytest.mark.parametrize("size", [0, -1, -(2**70), sys.maxsize, 2**63, 2**64, 2**70])
 def test_size_outside(size):
     """A size under 1, or one that no memory can hold, is ValueError, now and when it is set."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gunicorn_raindrops import render, scoreboard, snapshot
+from gunicorn_raindrops import board_file, render, scoreboard, snapshot
 from gunicorn_raindrops.listeners import ListenStats
 from gunicorn_raindrops.scoreboard import Reading, Row, Scoreboard
 from gunicorn_raindrops.snapshot import Arbiter, Sampler, name_of
@@ -287,9 +287,9 @@ def test_scribbled_pages(pages, data):
     board, memory = pages
     claim = board.claim()
     for slot in range(3):
-        size = (len(memory) - scoreboard.HEADER_SIZE) // 3
+        size = (len(memory) - board_file.HEADER_SIZE) // 3
         words = data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=16, max_size=16))
-        at = scoreboard.HEADER_SIZE + slot * size
+        at = board_file.HEADER_SIZE + slot * size
         struct.pack_into("=15Q", memory, at + 8, *words[1:])
         if slot != claim.slot:
             struct.pack_into("=Q", memory, at, words[0])

@@ -223,15 +223,30 @@ int64_t grd_process_start(uint32_t pid)
 	return kill((pid_t)pid, 0) < 0 && errno == ESRCH ? -1 : 0;
 }
 
-void grd_attach(struct grd_slot *slot)
-{
-	here = slot;
-}
+static uint64_t forks;
 
-void grd_detach(void)
+static void in_child(void)
 {
+	forks++;
 	here = &nowhere;
 	phase = IDLE;
+}
+
+/* Not os.register_at_fork: a server or an extension written in C forks without Python's
+ * knowledge. */
+uint64_t grd_forks(void)
+{
+	static int watching;
+
+	if (!watching)
+		watching = !pthread_atfork(NULL, NULL, in_child);
+	return forks;
+}
+
+void grd_attach(struct grd_slot *slot)
+{
+	grd_forks();
+	here = slot;
 }
 
 static void set_state(struct grd_slot *slot, uint32_t state)
@@ -307,23 +322,6 @@ void grd_end_other(void)
 void grd_cancel(void)
 {
 	leave();
-}
-
-static uint64_t forks;
-
-static void count_fork(void)
-{
-	forks++;
-}
-
-/* Not os.register_at_fork: a server written in C forks without Python's knowledge. */
-uint64_t grd_forks(void)
-{
-	static int watching;
-
-	if (!watching)
-		watching = !pthread_atfork(NULL, NULL, count_fork);
-	return forks;
 }
 
 static int is_ours(const struct grd_seat *seat)

@@ -105,7 +105,6 @@ int64_t grd_process_start(uint32_t pid);
  * nothing unless the thread is in the phase that it ends, so that an end without a begin, or a
  * second end, counts nothing. */
 void grd_attach(struct grd_slot *slot);
-void grd_detach(void);
 void grd_state(uint32_t state);         /* of the attached slot */
 void grd_begin(void);                   /* calling */
 void grd_respond(void);                 /* calling -> writing */

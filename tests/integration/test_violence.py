@@ -136,7 +136,7 @@ def busy(server):
 
 def test_gunicorns_own_timeouts(serve, gunicorn, background):
     """SIGABRT, and SIGKILL where that does not help: the request is out of the gauges."""
-    args = ["--workers", "2", "--timeout", "1"]
+    args = ["--workers", "2", "--timeout", "3"]
     with serve(*args, gunicorn=gunicorn, tracebacks=None) as server:
         server.ready(2)
         clients = Background()

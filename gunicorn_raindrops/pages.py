@@ -1,0 +1,96 @@
+"""Shared pages: where they come from (an unnamed file, or the user's), and how they are mapped.
+
+Who owns them: whoever holds a `Mapping`; the pages go with its last reference, in each process for
+itself. What fork does to them: nothing. Parent and child have the same pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import operator
+import os
+import stat
+import sys
+import tempfile
+from typing import Any
+
+from ._native._counters import ffi, lib
+
+File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Any
+
+
+def open_shared(file: File | None, name: str = "raindrops") -> int:
+    """Return a new descriptor of what `file` names, or of a new unnamed file.
+
+    Raises:
+        OSError: it cannot be opened for reading and writing.
+        ValueError: it is not a regular file.
+        TypeError: it is not a path, a descriptor or a file object.
+    """
+    if file is None:
+        return _unnamed(name)
+    if isinstance(file, (str, bytes, os.PathLike)):
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    else:
+        fd = os.dup(_descriptor(file))
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError(f"file {file!r} is not a regular file")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _descriptor(file: Any) -> int:
+    if isinstance(file, bool) or not (isinstance(file, int) or hasattr(file, "fileno")):
+        raise TypeError(
+            f"file must be a path, a descriptor or a file object, not {type(file).__name__}"
+        )
+    return file if isinstance(file, int) else operator.index(file.fileno())
+
+
+def _unnamed(name: str) -> int:
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+    return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def reserve(fd: int, length: int) -> None:
+    """Make the file at least `length` bytes long, with blocks behind all of them.
+
+    Without blocks a full disk would show much later, as a SIGBUS in whoever counts.
+
+    Raises:
+        OSError: there is no room for them.
+    """
+    if length > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        # the kernel would give an unnamed file pages until it kills somebody for want of them
+        raise OSError(errno.ENOMEM, f"{length} bytes are more than this machine's memory")
+    if os.fstat(fd).st_size < length:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, length)
+        else:
+            os.ftruncate(fd, length)
+
+
+def seal(fd: int) -> None:
+    """Forbid shrinking an unnamed file; a named one cannot be sealed and stays as it is."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+
+
+class Mapping:
+    """Shared pages of a file, from its beginning; they go when the last reference does."""
+
+    def __init__(self, fd: int, length: int) -> None:
+        address = lib.grd_map(fd, length)
+        if address == ffi.NULL:
+            raise OSError(ffi.errno, f"cannot map {length} bytes: {os.strerror(ffi.errno)}")
+        self.length = length
+        self.address = ffi.gc(address, lambda at: lib.grd_unmap(at, length), length)
