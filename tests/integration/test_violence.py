@@ -89,9 +89,11 @@ def test_gauges_stay_true_and_totals_never_go_back(serve, gunicorn, kind, backgr
         assert poll.back == []
         assert poll.too_many == []
         assert after["requests"] > 0
-        # gunicorn 23 forgets a worker that dies before it is registered (and notices by its
-        # timeout); so wait for the living to be four again
-        server.ready(4)
+        # gunicorn 23 never replaces a worker that died before it was registered: there may be
+        # fewer than four, and the status has those who live
+        if gunicorn == "current":
+            server.ready(4)
+        eventually(lambda: shown(server) == set(server.workers()), "the living, and they alone")
         assert server.text()["calling"] == server.text()["writing"] == 0
 
 
@@ -128,6 +130,10 @@ def hold(server, number):
     eventually(lambda: len(busy(server)) == number, f"{number} held")
     (pid,) = busy(server) - before
     return pid, client
+
+
+def shown(server):
+    return {worker["pid"] for worker in server.status()["workers"]}
 
 
 def busy(server):
