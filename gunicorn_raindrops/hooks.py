@@ -177,8 +177,14 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def _is_gone(server: Any, worker: Any) -> bool:
-    """Tell whether gunicorn has forgotten a worker, which it does after it was reaped."""
-    return isinstance(worker.pid, int) and server.WORKERS.get(worker.pid) is not worker
+    """Tell whether a worker is no more.
+
+    gunicorn forgets it when it was reaped; before 24 it never does where that was before the
+    worker was registered.
+    """
+    if not isinstance(worker.pid, int):  # it is being forked
+        return False
+    return server.WORKERS.get(worker.pid) is not worker or not scoreboard.lives(worker.pid)
 
 
 def child_exit(server: Any, worker: Any) -> None:

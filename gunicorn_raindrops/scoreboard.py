@@ -272,6 +272,11 @@ def _who(pid: int) -> int:
     return int(lib.grd_who(pid, max(lib.grd_process_start(pid), 0)))
 
 
+def lives(pid: int) -> bool:
+    """Tell whether there is a process with this pid, and not as a zombie."""
+    return bool(lib.grd_process_start(pid) >= 0)
+
+
 def _alive(row: Any) -> bool:
     """Tell whether a row's owner still lives: its pid does, and it started when the owner did."""
     start = lib.grd_process_start(row.pid)
