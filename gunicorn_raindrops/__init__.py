@@ -13,6 +13,7 @@ from .tcp_info import TCPInfo
 if TYPE_CHECKING:
     from .histogram import Histogram
     from .middleware import ASGIMiddleware, Middleware
+    from .prometheus import PrometheusCollector
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ __all__ = [
     "InetDiagSocket",
     "ListenStats",
     "Middleware",
+    "PrometheusCollector",
     "Raindrops",
     "Struct",
     "TCPInfo",
@@ -32,7 +34,12 @@ __all__ = [
 ]
 
 
-_LATER = {"ASGIMiddleware": ".middleware", "Histogram": ".histogram", "Middleware": ".middleware"}
+_LATER = {
+    "ASGIMiddleware": ".middleware",
+    "Histogram": ".histogram",
+    "Middleware": ".middleware",
+    "PrometheusCollector": ".prometheus",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json as _json
 from typing import Any
 
-from .snapshot import Listener, Snapshot, Worker
-
-CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+from .snapshot import CLASSES, Listener, Snapshot, Worker
 
 
 def text(snapshot: Snapshot) -> bytes:

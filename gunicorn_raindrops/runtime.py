@@ -21,7 +21,7 @@ from typing import Any
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Settings
-from .snapshot import Arbiter, Sampler, name_of
+from .snapshot import Arbiter, Sampler, name_of, serve_here
 from .status import StatusApp
 
 INHERITED = "RAINDROPS_INHERITED"
@@ -212,6 +212,7 @@ class Runtime:
         if self._board is None:
             return None
         sampler = Sampler(self._board, arbiter, sockets, self.settings.listeners, warn)
+        serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
         if self._listener is not None:
             StatusServer(self._listener, app, warn).start()

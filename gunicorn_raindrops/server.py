@@ -135,7 +135,7 @@ class Connection:
 
     def _ask(self, request: http_head.Request) -> Answer:
         try:
-            return self._app.answer(request.method, request.path, request.authorization)
+            return self._app.answer(*request)
         except Exception as error:  # ours to bear, the client's to know
             self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
             return Answer(500, b"internal error\n")

@@ -29,6 +29,9 @@ STATES = {
 }
 LETTERS = {"starting": "S", "idle": "_", "calling": "C", "writing": "W", "finishing": "G"}
 
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+"""What `Snapshot.responses` counts, in its order."""
+
 UNKNOWN = ListenStats(None, None, None, None)
 
 
@@ -236,6 +239,19 @@ class Sampler:
             return kernel.descriptor_stats(self._own[name].fileno())
         except (KeyError, OSError):
             return UNKNOWN
+
+
+_here: list[Callable[[], Snapshot]] = []
+
+
+def serve_here(take: Callable[[], Snapshot]) -> None:
+    """Have `here` return this from now on, in this process."""
+    _here[:] = [take]
+
+
+def here() -> Callable[[], Snapshot] | None:
+    """Return what takes a snapshot of the server that this process is a worker of."""
+    return _here[0] if _here else None
 
 
 def _state(row: scoreboard.Row) -> str:

@@ -40,14 +40,14 @@ class Large:
 
     body = bytes(range(256)) * 64 * 1024  # 16 MiB
 
-    def answer(self, method, path, authorization):
+    def answer(self, method, path, authorization=None, accept=None):
         return Answer(200, b"small\n" if path == "/small" else self.body)
 
 
 class Failing:
     """An app that cannot tell the status."""
 
-    def answer(self, method, path, authorization):
+    def answer(self, method, path, authorization=None, accept=None):
         raise LookupError("no figures")
 
 

@@ -226,3 +226,26 @@ def test_a_busy_worker_does_not_keep_the_status_from_answering(serve, gunicorn, 
         eventually(lambda: server.text()["calling"] == 1, "calling")
         for _ in range(10):
             assert server.text()["calling"] == 1
+
+
+def test_prometheus(serve):
+    """A scrape has the whole server's figures."""
+    with serve("--workers", "2") as server:
+        server.ready(2)
+        for _ in range(5):
+            assert server.get("/")[0] == 200
+        server.settled()
+        for path in ("/metrics", "/_raindrops.prom"):
+            code, body, headers = server.ask(path)
+            assert (code, headers["Content-Type"][:10]) == (200, "text/plain")
+            assert b"\ngunicorn_requests_total 5.0\n" in body
+            assert b'\ngunicorn_workers{state="idle"} 2.0\n' in body
+
+
+def test_prometheus_client_is_an_extra(serve):
+    """Where it is missing, as beside gunicorn 23 here, its URLs say so; all else is there."""
+    with serve("--workers", "1", gunicorn="23") as server:
+        server.ready(1)
+        code, body, _ = server.ask("/metrics")
+        assert (code, b"gunicorn-raindrops[prometheus]" in body) == (501, True)
+        assert server.warnings() == []
