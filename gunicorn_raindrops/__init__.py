@@ -7,7 +7,7 @@ use on their own as well.
 from typing import TYPE_CHECKING, Any
 
 from .listeners import InetDiagSocket, ListenStats, tcp_listener_stats, unix_listener_stats
-from .shm import Raindrops, Struct
+from .shm import Gauge, Raindrops, Struct, WorkerGauge
 from .tcp_info import TCPInfo
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ASGIMiddleware",
+    "Gauge",
     "Histogram",
     "InetDiagSocket",
     "ListenStats",
@@ -27,6 +28,7 @@ __all__ = [
     "Raindrops",
     "Struct",
     "TCPInfo",
+    "WorkerGauge",
     "__version__",
     "hooks",
     "tcp_listener_stats",

@@ -37,7 +37,7 @@ from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 from gunicorn.workers.sync import SyncWorker
 
-from . import __version__, scoreboard, settings
+from . import __version__, scoreboard, settings, user_counters
 from .runtime import Runtime
 from .snapshot import Arbiter
 from .status import StatusApp
@@ -110,6 +110,7 @@ def on_starting(server: Any) -> None:
     """
     try:
         chosen = settings.load(_keywords, os.environ)
+        user_counters.check(chosen.counters)
     except ValueError as error:
         if server.pidfile is not None:
             server.pidfile.unlink()
@@ -129,6 +130,7 @@ def on_reload(server: Any) -> None:
     """Take over what changed in the settings; wrong ones leave everything as it was."""
     try:
         chosen = settings.load(_keywords, os.environ)
+        user_counters.check(chosen.counters)
     except ValueError as error:
         server.log.warning("gunicorn-raindrops: %s; the settings stay as they were", error)
         return

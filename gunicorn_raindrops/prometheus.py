@@ -7,6 +7,7 @@ server, and their number does not grow with restarts. What is not known has no s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from . import snapshot
 from .snapshot import Snapshot
 
+_ASCII = re.compile(r"[^A-Za-z0-9_]")
 STATES = ("starting", "idle", "calling", "writing", "finishing")
 
 
@@ -59,6 +61,7 @@ def families(sample: Snapshot) -> Iterator[Metric]:
     yield from _workers(sample)
     yield from _requests(sample)
     yield from _listeners(sample)
+    yield from _counters(sample)
 
 
 def _workers(sample: Snapshot) -> Iterator[Metric]:
@@ -126,6 +129,12 @@ def _listeners(sample: Snapshot) -> Iterator[Metric]:
         known = [(_printable(address), figure) for address, figure in found if figure is not None]
         if known:
             yield _labelled(kind, f"gunicorn_listener_{name}", text, "listener", known)
+
+
+def _counters(sample: Snapshot) -> Iterator[Metric]:
+    for one in sample.counters or ():
+        name, text = f"gunicorn_app_{_ASCII.sub('_', one.name)}", "The application's own."
+        yield _gauge(name, text, one.value) if one.gauge else _counter(name, text, one.value)
 
 
 def _printable(address: str) -> str:

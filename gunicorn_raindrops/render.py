@@ -6,16 +6,19 @@ import json as _json
 from typing import Any
 
 from .snapshot import CLASSES, Listener, Snapshot, Worker
+from .user_counters import UserCounter
 
 
 def text(snapshot: Snapshot) -> bytes:
-    """Return the original's format; a figure that is not known has no line."""
+    """Return the original's format, then the user's own counters; a figure that is not known has
+    no line."""
     lines = [f"calling: {snapshot.calling}", f"writing: {snapshot.writing}"]
     for listener in snapshot.listeners:
         for name in ("active", "queued"):
             figure = getattr(listener, name)
             if figure is not None:
                 lines.append(f"{listener.address} {name}: {figure}")
+    lines += [f"counters.{counter.name}: {counter.value}" for counter in snapshot.counters or ()]
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
@@ -52,7 +55,7 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         "untracked": snapshot.untracked,
         "exits": None,
         "listeners": [_listener(listener) for listener in snapshot.listeners],
-        "counters": None,
+        "counters": _counters(snapshot.counters),
     }
 
 
@@ -62,6 +65,10 @@ def _by_class(responses: tuple[int, ...] | None) -> dict[str, int] | None:
 
 def _workers(workers: tuple[Worker, ...] | None) -> list[dict[str, Any]] | None:
     return None if workers is None else [_worker(worker) for worker in workers]
+
+
+def _counters(counters: tuple[UserCounter, ...] | None) -> dict[str, int] | None:
+    return None if counters is None else {one.name: one.value for one in counters}
 
 
 def _worker(worker: Worker) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from .server import StatusServer, open_listener
 from .settings import Settings
 from .snapshot import Arbiter, Sampler, name_of, serve_here
 from .status import StatusApp
+from .user_counters import UserCounters, find
 
 INHERITED = "RAINDROPS_INHERITED"
 """Variable in which an arbiter names its descriptors for the one that it executes."""
@@ -40,6 +41,7 @@ class Runtime:
         self._info = info
         self._board: Scoreboard | None = None
         self._listener: Any = None
+        self._counters: UserCounters | None = None
         self._claims: dict[Any, Claim | None] = {}
         self._late: list[str] = []
 
@@ -60,10 +62,22 @@ class Runtime:
             environ: of this process; what an earlier arbiter has left there is taken over.
         """
         runtime = cls(settings, warn, info)
-        board, listener = _inherit(environ, settings)
-        runtime._board = board or runtime._make_board()
-        runtime._open(listener)
+        will = _Will(environ)
+        runtime._board = will.board() or runtime._make_board()
+        runtime._share_counters(will.counters)
+        runtime._open(will.listener(settings))
         return runtime
+
+    def _share_counters(self, go_on: Callable[[UserCounters], None]) -> None:
+        """Have the user's counters be those of all workers.
+
+        Args:
+            go_on: has them go on from where they were before.
+        """
+        self._counters = None
+        if self.settings.counters is not None and self._board is not None:
+            self._counters = UserCounters(find(self.settings.counters), self._board.slots)
+            go_on(self._counters)
 
     def _make_board(self) -> Scoreboard | None:
         slots, file = self.settings.max_workers, self.settings.file
@@ -115,6 +129,9 @@ class Runtime:
         for name in ("file", "max_workers"):
             if getattr(old, name) != getattr(settings, name):
                 self._warn(f"{name} changes at the next start only")
+        if old.counters != settings.counters:
+            before = self._counters
+            self._share_counters(lambda counters: counters.go_on_from(before))
         if old.bind != settings.bind:
             if alone:
                 self._stop_listening(old)
@@ -176,6 +193,9 @@ class Runtime:
         if self._listener is not None:
             will["status"] = _hand_on(self._listener.fileno())
             will["bind"] = self.settings.bind
+        if self._counters is not None:
+            will["counters"] = [_hand_on(fd) for fd in self._counters.descriptors()]
+            will["shape"] = self._counters.shape()
         return {INHERITED: json.dumps(will)}
 
     def stop(self, alone: bool) -> None:
@@ -205,13 +225,19 @@ class Runtime:
         if self._board is None:
             return False
         self._board.forget_file()
-        return claim is not None and self._board.take(claim, age, capacity)
+        if claim is None:
+            return False
+        if self._counters is not None:
+            self._counters.sit(claim.slot)
+        return self._board.take(claim, age, capacity)
 
     def serve(self, arbiter: Arbiter, sockets: list[Any], warn: Warn) -> StatusApp | None:
         """Start the status thread; returns what answers, also for an exposed status."""
         if self._board is None:
             return None
-        sampler = Sampler(self._board, arbiter, sockets, self.settings.listeners, warn)
+        sampler = Sampler(
+            self._board, arbiter, sockets, self.settings.listeners, warn, self._counters
+        )
         serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
         if self._listener is not None:
@@ -224,29 +250,44 @@ def _hand_on(fd: int) -> tuple[int, int]:
     return fd, os.fstat(fd).st_ino
 
 
-def _inherit(
-    environ: MutableMapping[str, str], settings: Settings
-) -> tuple[Scoreboard | None, Any]:
-    """Take over scoreboard and status listener from the arbiter that executed this one.
+class _Will:
+    """What the arbiter that executed this one has left to it.
 
     Each descriptor is used only if it is what its inode says, and the will is our parent's:
     variables outlive their meaning.
     """
-    try:
-        will = json.loads(environ.pop(INHERITED))
-        if will["pid"] != os.getppid():
-            return None, None
-        board = Scoreboard.adopt(_accept(will["board"], stat.S_ISREG))
-    except (KeyError, TypeError, ValueError, OSError):
-        return None, None
-    listener = None
-    with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
-        fd = _accept(will["status"], stat.S_ISSOCK)
-        if will["bind"] == settings.bind:
-            listener = _socket.socket(fileno=fd)
-        else:
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._left: dict[str, Any] = {}
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            left = json.loads(environ.pop(INHERITED))
+            if left["pid"] == os.getppid():
+                self._left = left
+
+    def board(self) -> Scoreboard | None:
+        """Return its scoreboard."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+            return Scoreboard.adopt(_accept(self._left["board"], stat.S_ISREG))
+        self._left = {}  # what else there is belongs to that scoreboard
+        return None
+
+    def listener(self, settings: Settings) -> Any:
+        """Return its status listener, if that is where `settings` want one."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+            fd = _accept(self._left["status"], stat.S_ISSOCK)
+            if self._left["bind"] == settings.bind:
+                return _socket.socket(fileno=fd)
             os.close(fd)
-    return board, listener
+        return None
+
+    def counters(self, counters: UserCounters) -> None:
+        """Have the user's counters go on from where they were, if they are the same ones."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+            descriptors = [_accept(named, stat.S_ISREG) for named in self._left["counters"]]
+            if self._left["shape"] == json.loads(json.dumps(counters.shape())):
+                counters.adopt(descriptors)
+            for fd in descriptors:
+                os.close(fd)
 
 
 def _accept(named: tuple[int, int], is_kind: Callable[[int], bool]) -> int:

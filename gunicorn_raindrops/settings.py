@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .shm import Struct
+
 PREFIX = "RAINDROPS_"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -142,6 +144,17 @@ def _check_max_workers(value: Any) -> int:
     return value
 
 
+def _check_counters(value: Any) -> str | Struct | None:
+    if value is None or isinstance(value, Struct):
+        return value
+    named = _string(value).strip()
+    module, colon, name = named.partition(":")
+    parts = [*module.split("."), *name.split(".")]
+    if named and not (colon and all(part.isidentifier() for part in parts)):
+        raise ValueError
+    return named or None
+
+
 def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
@@ -182,6 +195,10 @@ class Settings:
     file: str | None = _setting(None, _check_file, "a path")
     max_workers: int = _setting(
         1024, _check_max_workers, f"a whole number from 1 to {_MAX_WORKERS}"
+    )
+
+    counters: str | Struct | None = _setting(  # noqa: RUF009  # a field, as the others are
+        None, _check_counters, "a Struct, or module:name of one, such as myapp.stats:stats"
     )
 
     @property

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from . import listeners as kernel
 from . import scoreboard
 from .listeners import ListenStats
+from .user_counters import UserCounter, UserCounters
 
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
 ACTIVE_SHARE = 10  # and times as long as it took
@@ -96,6 +97,7 @@ class Snapshot:
     scoreboard: str | None
     workers: tuple[Worker, ...] | None
     listeners: tuple[Listener, ...]
+    counters: tuple[UserCounter, ...] | None = None
 
     @property
     def utilization(self) -> float | None:
@@ -154,6 +156,7 @@ class Sampler:
         sockets: the server's own listeners.
         others: addresses of more listeners to report.
         warn: called with a line when a part fails; a repeated line is its affair.
+        counters: the user's own.
     """
 
     def __init__(
@@ -163,8 +166,10 @@ class Sampler:
         sockets: list[Any],
         others: tuple[str, ...],
         warn: Callable[[str], None],
+        counters: UserCounters | None = None,
     ) -> None:
         self._board = board
+        self._counters = counters
         self._arbiter = arbiter
         self._own = {name_of(sock.family, sock.getsockname()): sock for sock in sockets}
         names = dict.fromkeys((*self._own, *others))
@@ -194,6 +199,7 @@ class Sampler:
             scoreboard=_letters(reading),
             workers=tuple(_worker(row) for row in reading.rows),
             listeners=listeners,
+            counters=None if self._counters is None else self._counters.read(reading.rows),
         )
 
     def _listeners(self) -> tuple[Listener, ...]:

@@ -24,6 +24,7 @@ ORDER = [
     {"http_head", "status"},
     {"prometheus", "render"},
     {"snapshot"},
+    {"user_counters"},
     {"settings"},
     {"listeners"},
     {"sock_diag", "tcp_info", "unix_names"},
