@@ -84,8 +84,8 @@ def _watch(args: argparse.Namespace) -> None:
         sys.stdout.flush()
         if args.delay is None:
             return
-        due += args.delay
-        time.sleep(max(0.0, due - time.monotonic()))
+        due = max(due + args.delay, now := time.monotonic())
+        time.sleep(due - now)
 
 
 def _read(addresses: list[str], everything: bool) -> dict[str, ListenStats]:
