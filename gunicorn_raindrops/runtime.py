@@ -241,7 +241,10 @@ class Runtime:
         serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
         if self._listener is not None:
-            StatusServer(self._listener, app, warn).start()
+            try:
+                StatusServer(self._listener, app, warn).start()
+            except RuntimeError as error:  # the system's limit of threads
+                warn(f"this worker has no status thread: {error}")
         return app
 
 

@@ -1,5 +1,6 @@
 """Harmless: whatever of ours fails, the application serves on, with one warning."""
 
+import json
 import os
 import platform
 import signal
@@ -28,6 +29,28 @@ def test_status_port_taken(serve, gunicorn):
         with serve("--workers", "2", gunicorn=gunicorn, env={"RAINDROPS_BIND": bind}) as server:
             assert server.get("/") == (200, b"hello\n")
             one_warning(server, "bind", bind, "in use")
+
+
+NO_THREAD = """
+import types
+import gunicorn_raindrops.server
+
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+
+gunicorn_raindrops.server._thread = types.SimpleNamespace(start_new_thread=refuse)
+gunicorn_raindrops.hooks.install(globals(), expose=True, allow=["127.0.0.1"])
+"""
+
+
+def test_no_thread_to_be_had(serve, gunicorn):
+    """That worker does not answer on the status address; it counts and is exposed as ever."""
+    with serve("--workers", "1", gunicorn=gunicorn, conf=NO_THREAD) as server:
+        assert server.get("/") == (200, b"hello\n")
+        one_warning(server, "status thread", "can't start new thread")
+        status = json.loads(server.get("/_raindrops.json")[1])
+        assert (status["requests"], status["capacity"]) == (1, 1)
+        assert [worker["state"] for worker in status["workers"]] == ["idle"]
 
 
 @pytest.mark.parametrize("make", ["missing/file", "directory", "foreign", "damaged", "version"])
