@@ -8,11 +8,11 @@ In one that has some, as its last line:
 
     gunicorn_raindrops.hooks.install(globals(), bind="127.0.0.1:9180")
 
-Theory of operation. In the arbiter, `on_starting` makes the scoreboard and opens the status
-address, and `pre_fork` claims a slot for the worker to come. In the worker, `post_fork` takes the
-slot over, `post_worker_init` wraps the application and starts the status thread. Then, a request:
-`pre_request` begins it, the wrapper turns calling into writing when the application's callable
-has returned, `post_request` ends it. In the arbiter again, `child_exit` frees the slot.
+Theory of operation. In the arbiter, `on_starting` makes the scoreboard, `when_ready` opens the
+status address, and `pre_fork` claims a slot for the worker to come. In the worker, `post_fork`
+takes the slot over, `post_worker_init` wraps the application and starts the status thread. Then,
+a request: `pre_request` begins it, the wrapper turns calling into writing when the application's
+callable has returned, `post_request` ends it. In the arbiter again, `child_exit` frees the slot.
 
 gunicorn calls none of this under guard: an exception in `pre_fork` or `child_exit` would end the
 arbiter, one in `pre_request` the request. So each hook that does more than count runs under
@@ -56,6 +56,7 @@ __all__ = [
     "pre_fork",
     "pre_request",
     "when_ready",
+    "worker_exit",
 ]
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -103,7 +104,7 @@ def _guard(hook: Hook) -> Hook:
 
 
 def on_starting(server: Any) -> None:
-    """Make the scoreboard and open the status address.
+    """Make the scoreboard.
 
     Raises:
         RuntimeError: a setting is wrong. gunicorn prints it in one line and does not start.
@@ -125,6 +126,13 @@ def _start(server: Any, chosen: settings.Settings) -> None:
     )
 
 
+def _start_late(server: Any, chosen: settings.Settings) -> None:
+    """Start while the server runs: the hooks first appeared at a HUP."""
+    _start(server, chosen)
+    if _process.runtime is not None:
+        _process.runtime.open()
+
+
 @_guard
 def on_reload(server: Any) -> None:
     """Take over what changed in the settings; wrong ones leave everything as it was."""
@@ -135,7 +143,7 @@ def on_reload(server: Any) -> None:
         server.log.warning("gunicorn-raindrops: %s; the settings stay as they were", error)
         return
     if _process.runtime is None:
-        _start(server, chosen)
+        _start_late(server, chosen)
     else:
         _process.warned.clear()
         _process.runtime.reload(chosen, alone=_is_alone(server))
@@ -149,7 +157,10 @@ def _is_alone(server: Any) -> bool:
 
 @_guard
 def when_ready(server: Any) -> None:
-    """Try the listeners once: a failure is warned of here, not by every worker anew."""
+    """Open the status address, and try the listeners once: a failure is warned of here, not by
+    every worker anew."""
+    if _process.runtime is not None:
+        _process.runtime.open()
     if not _counts(server.worker_class):
         _warn(
             server.log,
@@ -172,8 +183,8 @@ def _try_listeners(server: Any) -> None:
 @_guard
 def pre_fork(server: Any, worker: Any) -> None:
     """Claim a slot for a worker; free those whose workers went without `child_exit`."""
-    if _process.runtime is None:  # these hooks first appeared at a HUP
-        _start(server, settings.load(_keywords, os.environ))
+    if _process.runtime is None:
+        _start_late(server, settings.load(_keywords, os.environ))
     if _process.runtime is not None:
         _process.runtime.claim(worker, gone=lambda old: _is_gone(server, old))
 
@@ -197,9 +208,14 @@ def child_exit(server: Any, worker: Any) -> None:
     runtime = _process.runtime
     if runtime is not None:
         try:
-            runtime.release(worker)
+            runtime.release(worker, _pid)
         except Exception as error:
             runtime.later(f"child_exit failed: {type(error).__name__}: {error}")
+
+
+def _pid(worker: Any) -> int | None:
+    """Return a worker's pid; None while it is being forked."""
+    return worker.pid if isinstance(worker.pid, int) else None
 
 
 @_guard
@@ -246,7 +262,8 @@ def post_fork(server: Any, worker: Any) -> None:
     runtime = _process.runtime
     if runtime is None:
         return
-    if not runtime.take(worker, worker.age, _capacity(worker)) or not _counts(type(worker)):
+    runtime.take(worker, worker.age, _capacity(worker))
+    if not _counts(type(worker)):
         return
     handle_exit = worker.handle_exit
 
@@ -271,6 +288,14 @@ def post_worker_init(worker: Any) -> None:
     if app is not None and runtime.settings.expose and not _hides_peers(worker.cfg):
         worker.wsgi = _exposed(worker.wsgi, app)
     scoreboard.ready()
+
+
+@_guard
+def worker_exit(server: Any, worker: Any) -> None:
+    """See those through who asked the status thread. Before 24 gunicorn calls this in the arbiter
+    as well, which has none."""
+    if _process.runtime is not None:
+        _process.runtime.finish()
 
 
 def _counted(application: Callable[..., Any]) -> Callable[..., Any]:
@@ -409,7 +434,7 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
     return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
 
 
-_ARITIES = {"pre_fork": 2, "post_fork": 2, "pre_request": 2, "child_exit": 2}
+_ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)
 
 
 def _begin_(worker: Any, req: Any) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import dataclasses
+import functools
 import json
 import os
 import socket
@@ -18,9 +20,10 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from . import scoreboard
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
-from .settings import Settings
+from .settings import Address, Settings
 from .snapshot import Arbiter, Sampler, name_of, serve_here
 from .status import StatusApp
 from .user_counters import UserCounters, find
@@ -44,6 +47,9 @@ class Runtime:
         self._counters: UserCounters | None = None
         self._claims: dict[Any, Claim | None] = {}
         self._late: list[str] = []
+        self._server: StatusServer | None = None
+        self._take: Callable[[Claim], bool] = lambda claim: False
+        self._standing = False
 
     @classmethod
     def start(
@@ -53,19 +59,19 @@ class Runtime:
         info: Callable[..., None],
         environ: MutableMapping[str, str],
     ) -> Runtime:
-        """Make the scoreboard and open the status address, in the arbiter.
+        """Make the scoreboard, in the arbiter; the status address is opened by `open`.
 
         Args:
             settings: checked settings.
             warn: called with a line for each part that failed.
-            info: a logger's info, for the address in use.
+            info: a logger's info, for the status address in use.
             environ: of this process; what an earlier arbiter has left there is taken over.
         """
         runtime = cls(settings, warn, info)
         will = _Will(environ)
         runtime._board = will.board() or runtime._make_board()
         runtime._share_counters(will.counters)
-        runtime._open(will.listener(settings))
+        runtime._listener = will.listener(settings)
         return runtime
 
     def _share_counters(self, go_on: Callable[[UserCounters], None]) -> None:
@@ -94,13 +100,15 @@ class Runtime:
             self._warn(f"no shared memory, nothing is counted: {error}")
             return None
 
-    def _open(self, listener: Any = None) -> None:
-        """Listen on the status address, or go on with a listener that does."""
-        self._listener = listener
+    def open(self) -> None:
+        """Listen on the status address, or go on with the listener of an earlier arbiter.
+
+        Not before the application's listeners are open: where both want one address it is theirs.
+        """
         address, bind = self.settings.address, self.settings.bind
         if address is None:
             return
-        if listener is None:
+        if self._listener is None:
             try:
                 self._listener = open_listener(address)
             except OSError as error:
@@ -133,9 +141,20 @@ class Runtime:
             before = self._counters
             self._share_counters(lambda counters: counters.go_on_from(before))
         if old.bind != settings.bind:
-            if alone:
-                self._stop_listening(old)
-            self._open()
+            self._move(old, alone)
+
+    def _move(self, old: Settings, alone: bool) -> None:
+        """Listen on the new status address; where that cannot be, go on with the old one."""
+        before, self._listener = self._listener, None
+        if alone and _same_port(old.address, self.settings.address):
+            _stop_listening(before, old)
+            before = None
+        self.open()
+        if self._listener is None and self.settings.address is not None:
+            self._listener = before
+            self.settings = dataclasses.replace(self.settings, bind=old.bind)
+        elif alone:
+            _stop_listening(before, old)
 
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
         """Take one snapshot, for the warnings that it may bring."""
@@ -166,8 +185,14 @@ class Runtime:
             )
         self._claims[worker] = claim
 
-    def release(self, worker: Any) -> None:
-        """Free the slot of a worker that is gone; one that has none is no error."""
+    def release(self, worker: Any, pid_of: Callable[[Any], int | None] = lambda _: None) -> None:
+        """Free the slot of a worker that is gone; one that has none is no error.
+
+        Args:
+            worker: the worker.
+            pid_of: tells another worker's pid. The first that came when there was no slot, as at
+                a HUP, when old and new are there at once, gets this one.
+        """
         if self._board is None or worker not in self._claims:
             return
         claim = self._claims.pop(worker)
@@ -175,6 +200,15 @@ class Runtime:
             self._board.add_untracked(-1)
         else:
             self._board.release(claim)
+            self._seat_waiting(self._board, pid_of)
+
+    def _seat_waiting(self, board: Scoreboard, pid_of: Callable[[Any], int | None]) -> None:
+        waiting = (worker for worker, claim in self._claims.items() if claim is None)
+        worker = next((worker for worker in waiting if pid_of(worker)), None)
+        claim = board.claim(pid_of(worker)) if worker is not None else None
+        if claim is not None:
+            self._claims[worker] = claim
+            board.add_untracked(-1)
 
     def later(self, message: str) -> None:
         """Warn at the next occasion: this one must not log."""
@@ -201,20 +235,8 @@ class Runtime:
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""
         if alone:
-            self._stop_listening(self.settings)
-
-    def _stop_listening(self, settings: Settings) -> None:
-        if self._listener is None:
-            return
-        # For the workers that still have it, too, so that the address is free at once.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(_socket.SHUT_RDWR)
-        self._listener.close()
-        self._listener = None
-        address = settings.address
-        if address is not None and address[0] == socket.AF_UNIX:
-            with contextlib.suppress(OSError):
-                Path(address[1]).unlink()
+            _stop_listening(self._listener, self.settings)
+            self._listener = None
 
     # In a worker.
 
@@ -225,11 +247,29 @@ class Runtime:
         if self._board is None:
             return False
         self._board.forget_file()
-        if claim is None:
-            return False
+        self._take = functools.partial(self._sit, self._board, age, capacity)
+        self._standing = claim is None or not self._take(claim)
+        return not self._standing
+
+    def _sit(self, board: Scoreboard, age: int, capacity: int, claim: Claim) -> bool:
         if self._counters is not None:
             self._counters.sit(claim.slot)
-        return self._board.take(claim, age, capacity)
+        return board.take(claim, age, capacity)
+
+    def seek(self) -> bool:
+        """Take over a slot that the arbiter has claimed for this worker since it came, when there
+        was none; true while there still is none."""
+        if self._standing and self._board is not None:
+            claim = self._board.find_claim()
+            if claim is not None and self._take(claim):
+                self._standing = False
+                scoreboard.ready()
+        return self._standing
+
+    def finish(self) -> None:
+        """See the status thread's clients through: this worker is about to end."""
+        if self._server is not None:
+            self._server.finish()
 
     def serve(self, arbiter: Arbiter, sockets: list[Any], warn: Warn) -> StatusApp | None:
         """Start the status thread; returns what answers, also for an exposed status."""
@@ -240,12 +280,34 @@ class Runtime:
         )
         serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
+        tick = self.seek if self._standing else None
         if self._listener is not None:
             try:
-                StatusServer(self._listener, app, warn).start()
+                self._server = StatusServer(self._listener, app, warn, tick)
+                self._server.start()
             except RuntimeError as error:  # the system's limit of threads
                 warn(f"this worker has no status thread: {error}")
         return app
+
+
+def _stop_listening(listener: Any, settings: Settings) -> None:
+    if listener is None:
+        return
+    # For the workers that still have it, too, so that the address is free at once.
+    with contextlib.suppress(OSError):
+        listener.shutdown(_socket.SHUT_RDWR)
+    listener.close()
+    address = settings.address
+    if address is not None and address[0] == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            Path(address[1]).unlink()
+
+
+def _same_port(one: Address | None, other: Address | None) -> bool:
+    """Tell whether two addresses might not be listened on at once."""
+    if one is None or other is None or socket.AF_UNIX in (one[0], other[0]):
+        return False
+    return bool(one[1][1] == other[1][1] != 0)
 
 
 def _hand_on(fd: int) -> tuple[int, int]:

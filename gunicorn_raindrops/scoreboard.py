@@ -171,9 +171,18 @@ class Scoreboard:
 
     # The arbiter's side.
 
-    def claim(self) -> Claim | None:
-        """Claim a free slot for a worker about to be forked; None when there is none."""
-        slot = lib.grd_claim(self._slots, self.slots, _who(os.getpid()))
+    def claim(self, pid: int | None = None) -> Claim | None:
+        """Claim a free slot, for a worker about to be forked or for the one with this pid; None
+        when there is none."""
+        slot = lib.grd_claim(self._slots, self.slots, _who(pid or os.getpid()))
+        return self._claim_of(slot)
+
+    def find_claim(self) -> Claim | None:
+        """Return what was claimed for this process since it was forked."""
+        slot = lib.grd_find_claimed(self._slots, self.slots, _who(os.getpid()))
+        return self._claim_of(slot)
+
+    def _claim_of(self, slot: int) -> Claim | None:
         return None if slot < 0 else Claim(slot, lib.grd_owner(self._slots + slot))
 
     def release(self, claim: Claim) -> None:

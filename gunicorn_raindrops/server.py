@@ -42,6 +42,8 @@ MAX_PLACES = 32
 REQUEST_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 LINGER_SECONDS = 1.0
+TICK_SECONDS = 1.0
+FINISH_SECONDS = 1.0
 OUT_OF_DESCRIPTORS_SECONDS = 0.25
 BACKLOG = 128
 
@@ -174,13 +176,24 @@ class StatusServer:
         listener: from `open_listener`.
         app: what answers.
         warn: called with a line when something fails.
+        tick: called once a second, as long as it returns true.
     """
 
-    def __init__(self, listener: Any, app: StatusApp, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        listener: Any,
+        app: StatusApp,
+        warn: Callable[[str], None],
+        tick: Callable[[], bool] | None = None,
+    ) -> None:
         self._listener = listener
         self._app = app
         self._warn = warn
+        self._tick = tick
+        self._tick_at = _now()
         self._listening = True
+        self._turning = False
+        self._closing = False
         self._connections: dict[int, Connection] = {}
         self._poll = _poll()
         self._poll.register(listener.fileno(), select.POLLIN)
@@ -193,16 +206,27 @@ class StatusServer:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    def finish(self) -> None:
+        """Take no more clients, and wait until those who have asked are answered: the process is
+        about to end, and the thread with it. Called from another thread."""
+        self._closing = True
+        until = _now() + FINISH_SECONDS
+        while self._turning and _now() < until:
+            _sleep(0.001)
+
     def _run(self) -> None:
         while self._listening or self._connections:
             try:
                 self._turn()
             except Exception as error:  # no failure in here may reach the application
+                self._turning = False
                 self._warn(f"the status thread ends: {type(error).__name__}: {error}")
                 return
 
     def _turn(self) -> None:
-        for fd, event in self._poll.poll(self._patience()):
+        events = self._poll.poll(self._patience())
+        self._turning = True
+        for fd, event in events:
             if fd == self._listener.fileno():
                 self._accept() if event == select.POLLIN else self._stop_listening()
             elif fd in self._connections:
@@ -210,20 +234,27 @@ class StatusServer:
         for connection in list(self._connections.values()):
             if connection.deadline <= _now():
                 self._drop(connection).expire()
+        if self._tick is not None and self._tick_at <= _now():
+            self._tick_at = _now() + TICK_SECONDS
+            self._tick = self._tick if self._tick() else None
+        self._turning = False
 
     def _stop_listening(self) -> None:
-        """The arbiter has shut the listener down: it listens elsewhere now."""
+        """The arbiter has shut the listener down, or this worker is about to end."""
         self._listening = False
         self._poll.unregister(self._listener.fileno())
 
     def _patience(self) -> float | None:
         """Milliseconds until the first deadline; None without one."""
-        if not self._connections:
-            return None
-        first = min(connection.deadline for connection in self._connections.values())
-        return max(0.0, first - _now()) * 1000 + 1
+        deadlines = [connection.deadline for connection in self._connections.values()]
+        if self._tick is not None:
+            deadlines.append(self._tick_at)
+        return max(0.0, min(deadlines) - _now()) * 1000 + 1 if deadlines else None
 
     def _accept(self) -> None:
+        if self._closing:
+            self._stop_listening()
+            return
         fd = lib.grd_accept(self._listener.fileno())
         if fd < 0:
             if fd not in (*_AGAIN, -errno.ECONNABORTED):

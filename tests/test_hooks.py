@@ -28,7 +28,14 @@ from .test_render import SNAPSHOT
 pytestmark = pytest.mark.usefixtures("nothing_left", "own_keywords")
 
 SETTINGS = {setting.name for setting in KNOWN_SETTINGS}
-ARITY = {"pre_fork": 2, "post_fork": 2, "pre_request": 2, "post_request": 4, "child_exit": 2}
+ARITY = {
+    "pre_fork": 2,
+    "post_fork": 2,
+    "pre_request": 2,
+    "post_request": 4,
+    "child_exit": 2,
+    "worker_exit": 2,
+}
 
 
 @pytest.fixture
@@ -710,7 +717,7 @@ def test_child_exit_neither_raises_nor_logs(monkeypatch):
     later."""
     later = []
 
-    def release(worker):
+    def release(worker, pid_of):
         raise LookupError("broken")
 
     runtime = SimpleNamespace(release=release, later=later.append)

@@ -37,6 +37,9 @@ enum phase { IDLE, CALLING, WRITING };
  * application forked) counts here, so that the hot path has nothing to ask. */
 static struct grd_slot nowhere;
 static struct grd_slot *here = &nowhere;
+
+/* A request ends where it began, also if its worker gets a slot meanwhile. */
+static __thread struct grd_slot *mine;
 static __thread enum phase phase;
 
 static uint32_t state_of(uint64_t owner)
@@ -70,6 +73,17 @@ int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who)
 		claimed = with_state(freed(owner) + ONE_GENERATION, GRD_CLAIMED) | who;
 		/* lost to another arbiter: its slot, the next one may be ours */
 		if (grd_atomic_swap(&slots[i].owner, owner, claimed))
+			return i;
+	}
+	return -1;
+}
+
+int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t owner = grd_atomic_acquire(&slots[i].owner);
+
+		if (owner == (with_state(freed(owner), GRD_CLAIMED) | who))
 			return i;
 	}
 	return -1;
@@ -268,14 +282,15 @@ void grd_state(uint32_t state)
 static void leave(void)
 {
 	if (phase != IDLE)
-		grd_atomic_add(&here->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
+		grd_atomic_add(&mine->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
 	phase = IDLE;
 }
 
 void grd_begin(void)
 {
 	leave();
-	grd_atomic_add(&here->gauge, ONE_CALLING);
+	mine = here;
+	grd_atomic_add(&mine->gauge, ONE_CALLING);
 	phase = CALLING;
 }
 
@@ -283,19 +298,19 @@ void grd_respond(void)
 {
 	if (phase != CALLING)
 		return;
-	grd_atomic_add(&here->gauge, ONE_WRITING - ONE_CALLING);
+	grd_atomic_add(&mine->gauge, ONE_WRITING - ONE_CALLING);
 	phase = WRITING;
 }
 
 void grd_fail(void)
 {
 	if (phase != IDLE)
-		grd_atomic_add(&here->errors, 1);
+		grd_atomic_add(&mine->errors, 1);
 }
 
 static void end(void)
 {
-	grd_atomic_add(&here->requests, 1);
+	grd_atomic_add(&mine->requests, 1);
 	leave();
 }
 
@@ -303,7 +318,7 @@ static void end_with(unsigned int hundreds)
 {
 	if (phase == IDLE)
 		return;
-	grd_atomic_add(&here->responses[hundreds - 1], 1);
+	grd_atomic_add(&mine->responses[hundreds - 1], 1);
 	end();
 }
 

@@ -87,6 +87,7 @@ struct grd_totals {
  * gives, `owner` (its who), start, age, started and capacity count. */
 uint64_t grd_who(uint32_t pid, uint64_t start);
 int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who);
+int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who);
 uint64_t grd_owner(struct grd_slot *slot);
 int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner);
 int grd_free(struct grd_slot *slot, uint64_t owner);

@@ -122,6 +122,40 @@ def test_no_netlink(serve, gunicorn):
         one_warning(server, "listeners")
 
 
+def test_the_applications_own_port_as_the_status_address(serve, gunicorn):
+    """It is the application's, and the status has none."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    env = {"RAINDROPS_BIND": address}
+    with serve("--workers", "1", bind=[address], gunicorn=gunicorn, env=env) as server:
+        server.logged("Listening at")
+        assert eventually(lambda: server.get("/"), "served") == (200, b"hello\n")
+        one_warning(server, "bind", address)
+
+
+def test_as_many_slots_as_workers(serve, gunicorn):
+    """At a HUP old and new workers are there at once: the new ones get the old ones' slots."""
+    env = {"RAINDROPS_MAX_WORKERS": "2"}
+    with serve("--workers", "2", gunicorn=gunicorn, env=env) as server:
+        server.ready(2)
+        for number in (1, 2):
+            before = {worker["pid"] for worker in server.status()["workers"]}
+            os.kill(server.pid, signal.SIGHUP)
+            eventually(lambda old=before: not old & set(server.workers()), "all workers new")
+
+            def seated():
+                status = server.status()
+                pids = {worker["pid"] for worker in status["workers"] if worker["state"] == "idle"}
+                return pids == set(server.workers()) and status
+
+            status = eventually(seated, "new workers in the old ones' slots")
+            assert (status["untracked"], status["capacity"]) == (0, 2)
+            for _ in range(5):
+                server.get("/")
+            eventually(lambda want=number * 5: server.status()["requests"] == want, "counted")
+        assert len(server.warnings()) == 2, server.warnings()  # one for each HUP
+
+
 def test_more_workers_than_slots(serve, gunicorn):
     """Those beyond serve as ever and are counted as untracked; a slot that gets free is used."""
     env = {"RAINDROPS_MAX_WORKERS": "2"}
