@@ -171,6 +171,8 @@ class Runtime:
         self._tell_late()
         if self._board is None:
             return
+        if self._board.lost:
+            self._renew()
         for old in [old for old in list(self._claims) if gone(old)]:
             self.release(old)
         claim = self._board.claim()
@@ -184,6 +186,12 @@ class Runtime:
                 "workers beyond them serve, but are not counted"
             )
         self._claims[worker] = claim
+
+    def _renew(self) -> None:
+        """Count anew: workers forked from now on share another scoreboard."""
+        self._warn(f"file: {self.settings.file} was cut short while in use; counting in memory")
+        self._claims.clear()
+        self._board = Scoreboard(self.settings.max_workers)
 
     def release(self, worker: Any, pid_of: Callable[[Any], int | None] = lambda _: None) -> None:
         """Free the slot of a worker that is gone; one that has none is no error.

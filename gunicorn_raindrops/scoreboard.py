@@ -143,7 +143,8 @@ class Scoreboard:
         pages.reserve(self._fd, length)
         fd = board_file.reopen(self._fd)
         try:
-            self._mapping = pages.Mapping(fd, length)
+            # an unnamed file is sealed and has no name by which it could be cut short
+            self._mapping = pages.Mapping(fd, length, guarded=os.fstat(fd).st_nlink > 0)
         finally:
             os.close(fd)
         base = ffi.cast("char *", self._mapping.address)
@@ -240,12 +241,23 @@ class Scoreboard:
 
     # The reader's side.
 
+    @property
+    def lost(self) -> bool:
+        """Whether the file was cut short: what is counted from then on is nobody's."""
+        return self._mapping.lost
+
     def read(self) -> Reading:
-        """Read all slots; those whose owner is dead are freed, and show nothing but totals."""
+        """Read all slots; those whose owner is dead are freed, and show nothing but totals.
+
+        Raises:
+            OSError: the pages are lost.
+        """
         # The buffers are this call's own: two threads may read at once.
         rows = ffi.new("struct grd_row[]", self.slots)
         totals = ffi.new("struct grd_totals *")
         used = lib.grd_read(self._slots, self.slots, rows, totals)
+        if self.lost:
+            raise OSError("the scoreboard's file was cut short while it was in use")
         return Reading(
             slots=self.slots,
             untracked=self._header.untracked,

@@ -236,3 +236,25 @@ def test_a_setting_that_turns_bad_at_a_reload_changes_nothing(serve, tmp_path, g
             "two new workers",
         )
         assert server.get("/") == (200, b"hello\n")
+
+
+def test_a_file_that_is_cut_short_while_in_use(serve, gunicorn, tmp_path):
+    """No process dies of it. The status cannot be told until new workers count in memory."""
+    file = tmp_path / "board"
+    with serve("--workers", "2", gunicorn=gunicorn, env={"RAINDROPS_FILE": str(file)}) as server:
+        server.ready(2)
+        before = set(server.workers())
+        assert server.get("/")[0] == 200
+        file.write_bytes(b"")
+        pids = {server.get("/pid") for _ in range(50)}
+        assert {status for status, _ in pids} == {200}
+        assert server.ask()[0] == 500
+        assert set(server.workers()) == before
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: not before & set(server.workers()), "all workers new")
+        assert server.ready(2)["requests"] == 0
+        server.get("/")
+        eventually(lambda: server.status()["requests"] == 1, "counted")
+        warnings = [line for line in server.warnings() if str(file) in line]
+        assert len(warnings) == 1, server.warnings()
+        assert any("the status cannot be told" in line for line in server.warnings())
