@@ -37,7 +37,7 @@ def open_shared(file: File | None, name: str = "raindrops") -> int:
         fd = os.dup(_descriptor(file))
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError(f"file {file!r} is not a regular file")
+            raise ValueError(f"{file!r} is not a regular file")
     except BaseException:
         os.close(fd)
         raise

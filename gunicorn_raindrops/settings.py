@@ -24,6 +24,7 @@ Address = tuple[int, Any]
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _MAX_WORKERS = 65536
+_LONGEST_SHOWN = 200  # characters of a wrong value
 
 
 def _parse_bind(value: str) -> Address | None:
@@ -161,6 +162,10 @@ def _string(value: Any) -> str:
     return value
 
 
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
 def _setting(default: Any, check: Callable[[Any], Any], takes: str, *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"check": check, "takes": takes})
 
@@ -252,5 +257,5 @@ def _check(setting: dataclasses.Field[Any], name: str, value: Any) -> Any:
     try:
         return setting.metadata["check"](value)
     except (ValueError, TypeError):
-        shown = repr(value) if setting.repr else "the given value"
+        shown = _shorten(repr(value)) if setting.repr else "the given value"
         raise ValueError(f"{name}: {shown} is not {setting.metadata['takes']}") from None
