@@ -18,6 +18,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from . import sock_diag
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Settings
@@ -214,6 +215,7 @@ class Runtime:
         sampler = Sampler(self._board, arbiter, sockets, self.settings.listeners, warn)
         app = StatusApp(self.settings, sampler.take)
         if self._listener is not None:
+            sock_diag.load()
             StatusServer(self._listener, app, warn).start()
         return app
 
