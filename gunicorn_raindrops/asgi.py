@@ -1,8 +1,9 @@
-"""One ASGI request, seen from between the server and the application.
+"""One ASGI request or websocket, seen from between the server and the application.
 
 Calling ends with `http.response.start`, writing with the response's last message, or when the
 application's coroutine ends before it has sent that. What it does later, in background tasks, is
-no request; nor is a websocket, nor the lifespan.
+no request; nor is the lifespan. A websocket is open from the application's accept to its close,
+the client's disconnect, or the application's end; a handshake that it refuses counts as nothing.
 
 A server may hold the start back until the first byte of the body, and then turn it into a 500 if
 the application raises between the two. That is not seen here: the status that was given counts.
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from .seat import Request, Seat
-from .status import Answer
+from .status import Answer, StatusApp
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -97,13 +98,57 @@ class Exchange(Request):
 _BODIES = {"http.response.body", "http.response.pathsend", "http.response.zerocopysend"}
 
 
+async def call_websocket(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:
+    """Await the application for a websocket, which counts in `seat` while it is open."""
+    websocket = WebSocket(seat, receive, send)
+    try:
+        await app(scope, websocket.receive, websocket.send)
+    finally:
+        websocket.close()
+
+
+class WebSocket:
+    """A websocket: a handshake, then open, then closed."""
+
+    __slots__ = ("_is_open", "_receive", "_seat", "_send")
+
+    def __init__(self, seat: Seat, receive: Receive, send: Send) -> None:
+        self._seat = seat
+        self._receive = receive
+        self._send = send
+        self._is_open = False
+
+    async def receive(self) -> Message:
+        """Stand in for the server's receive."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self.close()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Stand in for the server's send."""
+        if message["type"] == "websocket.close":
+            self.close()
+        await self._send(message)
+        if message["type"] == "websocket.accept" and not self._is_open:
+            self._is_open = True
+            self._seat.open()
+
+    def close(self) -> None:
+        """It is over, which may be said more than once."""
+        if self._is_open:
+            self._is_open = False
+            self._seat.close()
+
+
 def environ(scope: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the status asks of a WSGI environ."""
     client = scope.get("client")
     return {
         "REQUEST_METHOD": scope["method"],
         "PATH_INFO": path(scope),
-        "REMOTE_ADDR": client[0] if client else "",
+        # a unix peer's name is no address: some servers give bytes, or split it into letters
+        "REMOTE_ADDR": str(client[0]) if client else "",
         **{
             "HTTP_" + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
             for name, value in scope["headers"]
@@ -115,6 +160,14 @@ def path(scope: Mapping[str, Any]) -> str:
     """Return the path below where the application is mounted, which WSGI calls PATH_INFO."""
     whole, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
     return whole.removeprefix(root) if whole.startswith(root + "/") else whole
+
+
+def exposed(app: StatusApp, scope: Scope) -> Answer | None:
+    """Return the status's answer to a request; None if it is the application's."""
+    if not app.serves(path(scope)):
+        return None
+    made = environ(scope)
+    return app.exposed(made) if app.exposes_to(made) else None
 
 
 async def respond(answer: Answer, method: str, send: Send) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from . import scoreboard
+from . import scoreboard, sock_diag, status, unpatched
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Address, Settings
@@ -290,6 +290,9 @@ class Runtime:
         app = StatusApp(self.settings, sampler.take)
         tick = self.seek if self._standing else None
         if self._listener is not None:
+            sock_diag.load()
+            if unpatched.is_patched():
+                status.load()
             try:
                 self._server = StatusServer(self._listener, app, warn, tick)
                 self._server.start()

@@ -54,9 +54,11 @@ END: dict[str, Callable[[], None]] = {
 """What ends a request, by the first character of its status."""
 
 
-# What this worker says of itself: that it serves requests, that it takes no more of them.
+# What this worker says of itself: that it serves requests, that it takes no more of them, how many
+# it can run at once.
 ready: Callable[[], None] = partial(lib.grd_state, READY)
 finishing: Callable[[], None] = partial(lib.grd_state, FINISHING)
+set_capacity: Callable[[int], None] = lib.grd_capacity
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Row:
     requests: int
     calling: int
     writing: int
+    websockets: int
 
 
 @dataclass(frozen=True)
@@ -286,6 +289,7 @@ def _row(row: Any) -> Row:
         requests=row.requests,
         calling=row.calling,
         writing=row.writing,
+        websockets=row.websockets,
     )
 
 

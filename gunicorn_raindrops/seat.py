@@ -48,11 +48,42 @@ class Seat(Protocol):
     def end(self) -> Callable[[int], None]:
         """One ends; how, is said in scoreboard.h."""
 
+    @property
+    def open(self) -> Callable[[], None]:
+        """A websocket is open."""
+
+    @property
+    def close(self) -> Callable[[], None]:
+        """One that was is no more."""
+
     def leave(self) -> None:
         """Give the seat up."""
 
 
-class SlotSeat:
+class _NativeSeat:
+    """A seat in a slot, wherever that came from."""
+
+    def __init__(self, seat: Any) -> None:
+        self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
+        self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
+        self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
+        self.open: Callable[[], None] = partial(lib.grd_seat_open, seat)
+        self.close: Callable[[], None] = partial(lib.grd_seat_close, seat)
+
+    def leave(self) -> None:
+        """See Seat: the slot stays its owner's."""
+
+
+class AttachedSeat(_NativeSeat):
+    """The seat in the slot that this process has attached; without one it counts nowhere."""
+
+    def __init__(self) -> None:
+        seat = ffi.new("struct grd_seat *")
+        lib.grd_seat_here(seat)
+        super().__init__(seat)
+
+
+class SlotSeat(_NativeSeat):
     """A seat in a scoreboard."""
 
     def __init__(self, board: Scoreboard, claim: Claim, slot: Any) -> None:
@@ -60,9 +91,7 @@ class SlotSeat:
         self._claim = claim
         seat = ffi.new("struct grd_seat *")
         lib.grd_seat_take(seat, slot)
-        self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
-        self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
-        self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
+        super().__init__(seat)
         lib.grd_seat_state(seat, READY)
 
     def leave(self) -> None:
@@ -96,6 +125,12 @@ class StatsSeat:
             leave = self._stats.decr_writing if how & _WRITING else self._stats.decr_calling
             leave()
 
+    def open(self) -> None:
+        """See Seat: the Struct has no member for them."""
+
+    def close(self) -> None:
+        """See Seat: nor for their end."""
+
     def leave(self) -> None:
         """See Seat: nothing is held."""
 
@@ -127,6 +162,12 @@ class Request:
             hundreds = _CLASSES.get(status[:1], 0) if status else 0
             self._seat.end(phase | hundreds | (lib.GRD_ERROR if failed else 0))
 
+    def cancel(self) -> None:
+        """Take it back: it never reached the application."""
+        phase, self._phase = self._phase, _ENDED
+        if phase != _ENDED:
+            self._seat.end(phase | lib.GRD_CANCELLED)
+
 
 class Seats:
     """The seat of whichever process asks."""
@@ -143,11 +184,15 @@ class Seats:
         seat = self._seat
         if seat is not None and seat.begin():
             return seat
-        seat = self._here(lib.grd_forks())
+        seat = self.find()
         if seat is None or not seat.begin():
             return None
         self._seat = seat
         return seat
+
+    def find(self) -> Seat | None:
+        """Return this process's seat; None if there is none free."""
+        return self._here(lib.grd_forks())
 
     def _here(self, forks: int) -> Seat | None:
         seat = self._by_forks.get(forks)

@@ -6,8 +6,11 @@ thread owns its connections, and shares nothing with the application but the int
 
 It takes a connection only once it holds the GIL, and keeps the GIL from there to the answer's
 last byte where the request has arrived already (TCP_DEFER_ACCEPT sees to that): a worker stuck
-in C code cannot swallow a request that another worker could answer. Nothing here takes a lock,
-blocks, or logs: under gevent and eventlet those belong to the hub.
+in C code cannot swallow a request that another worker could answer.
+
+It is a thread of the interpreter's, also where gevent or eventlet have patched that, and answers
+while their hub is blocked. Nothing in it takes a lock, imports, or logs (`warn` sees to that):
+under those two all of it belongs to the hub.
 
 A client that sends nothing, rubbish or half a request holds one place out of a few for two
 seconds; when all places are taken the one that waited longest goes.
@@ -19,7 +22,6 @@ shut down, not just closed, so that their clients see the end in spite of such c
 from __future__ import annotations
 
 import _socket
-import _thread
 import contextlib
 import errno
 import os
@@ -32,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import http_head
+from . import http_head, unpatched
 from ._native._counters import ffi, lib
 from .settings import Address
 from .status import Answer, StatusApp
@@ -48,10 +50,7 @@ OUT_OF_DESCRIPTORS_SECONDS = 0.25
 BACKLOG = 128
 
 _AGAIN = (-errno.EAGAIN, -errno.EWOULDBLOCK, -errno.EINTR)
-# Bound before anything can patch the module.
-_poll = select.poll
 _now = time.monotonic
-_sleep = time.sleep
 
 
 def open_listener(address: Address) -> Any:
@@ -195,14 +194,15 @@ class StatusServer:
         self._turning = False
         self._closing = False
         self._connections: dict[int, Connection] = {}
-        self._poll = _poll()
+        self._sleep = unpatched.original("time", "sleep")
+        self._poll = unpatched.original("select", "poll")()
         self._poll.register(listener.fileno(), select.POLLIN)
 
     def start(self) -> None:
         """Start the thread. It ends with the process, and takes no signal from the worker."""
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            _thread.start_new_thread(self._run, ())
+            unpatched.original("_thread", "start_new_thread")(self._run, ())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -212,7 +212,7 @@ class StatusServer:
         self._closing = True
         until = _now() + FINISH_SECONDS
         while self._turning and _now() < until:
-            _sleep(0.001)
+            self._sleep(0.001)
 
     def _run(self) -> None:
         while self._listening or self._connections:
@@ -258,7 +258,7 @@ class StatusServer:
         fd = lib.grd_accept(self._listener.fileno())
         if fd < 0:
             if fd not in (*_AGAIN, -errno.ECONNABORTED):
-                _sleep(OUT_OF_DESCRIPTORS_SECONDS)  # the listener stays readable: do not spin
+                self._sleep(OUT_OF_DESCRIPTORS_SECONDS)  # the listener stays readable: do not spin
             return  # another worker's thread was quicker
         if len(self._connections) >= MAX_PLACES:
             self._drop(next(iter(self._connections.values()))).close()

@@ -60,6 +60,7 @@ class Worker:
     state: str
     calling: int
     writing: int
+    websockets: int
     requests: int
     started: float
 
@@ -89,6 +90,7 @@ class Snapshot:
     arbiter: Arbiter
     calling: int
     writing: int
+    websockets: int | None
     requests: int | None
     responses: tuple[int, ...] | None
     errors: int | None
@@ -191,6 +193,7 @@ class Sampler:
             arbiter=self._arbiter,
             calling=sum(row.calling for row in reading.rows),
             writing=sum(row.writing for row in reading.rows),
+            websockets=sum(row.websockets for row in reading.rows),
             requests=reading.requests,
             responses=reading.responses,
             errors=reading.errors,
@@ -276,6 +279,7 @@ def _worker(row: scoreboard.Row) -> Worker:
         state=_state(row),
         calling=row.calling,
         writing=row.writing,
+        websockets=row.websockets,
         requests=row.requests,
         started=time.time() - time.monotonic() + row.started,
     )

@@ -7,6 +7,7 @@ listeners, where `expose` is on.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -76,6 +77,12 @@ def _text(snapshot: Snapshot, accept: str | None) -> Answer:
 
 def _json(snapshot: Snapshot, accept: str | None) -> Answer:
     return Answer(200, render.json(snapshot), JSON)
+
+
+def load() -> None:
+    """Import what an answer may need, where the thread that answers must not."""
+    with contextlib.suppress(ImportError):
+        from . import prometheus  # noqa: F401  # for that thread to find
 
 
 def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:

@@ -17,6 +17,7 @@ ORDER = [
     {"cli", "conf"},
     {"cli_listeners", "cli_status", "cli_top"},
     {"hooks"},
+    {"workers"},
     {"__init__"},
     {"runtime"},
     {"middleware", "server", "watcher"},
@@ -37,6 +38,7 @@ ORDER = [
     {"shm"},
     {"pages"},
     {"_native"},
+    {"unpatched"},
 ]
 LEVEL = {name: -level for level, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path.stem for path in ROOT.glob("*.py"))

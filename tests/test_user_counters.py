@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import sys
+import types
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
@@ -35,9 +37,6 @@ class Textual(Struct):
 
 class More(Stats):
     failed: int
-
-
-STATS = Stats()
 
 
 @pytest.fixture
@@ -102,23 +101,33 @@ def test_alone(stats):
 # How they are found.
 
 
-def test_found():
+@pytest.fixture
+def found(stats, monkeypatch):
+    """Have a module hold a Struct, at its top and deeper."""
+    module = types.ModuleType("holding")
+    module.stats, module.inside = stats, types.SimpleNamespace(stats=stats)
+    monkeypatch.setitem(sys.modules, "holding", module)
+    return stats
+
+
+def test_found(found):
     """By name, however deep, or as they are."""
-    assert user_counters.find("tests.test_user_counters:STATS") is STATS
-    assert user_counters.find(STATS) is STATS
+    assert user_counters.find("holding:stats") is found
+    assert user_counters.find("holding:inside.stats") is found
+    assert user_counters.find(found) is found
 
 
 @pytest.mark.parametrize(
     ("named", "why"),
     [
         ("no_such_module:stats", "ModuleNotFoundError"),
-        ("tests.test_user_counters:nothing", "AttributeError"),
-        ("tests.test_user_counters:STATS.deeper.still", "AttributeError"),
-        ("tests.test_user_counters:Stats", "is not a Struct"),
+        ("holding:nothing", "AttributeError"),
+        ("holding:inside.nothing.still", "AttributeError"),
+        ("holding:inside", "is not a Struct"),
         ("os:path", "is not a Struct"),
-        ("tests.raising:stats", "ModuleNotFoundError"),
     ],
 )
+@pytest.mark.usefixtures("found")
 def test_not_found(named, why):
     """The line says which, and why."""
     with pytest.raises(ValueError, match=why) as caught:

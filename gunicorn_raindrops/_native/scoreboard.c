@@ -103,6 +103,7 @@ int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owne
 	grd_atomic_store(&slot->started, owner->started);
 	grd_atomic_store(&slot->capacity, owner->capacity);
 	grd_atomic_store(&slot->gauge, claimed & GENERATION_MASK);
+	grd_atomic_store(&slot->websockets, claimed & GENERATION_MASK);
 	grd_atomic_store(&slot->base, grd_atomic_load(&slot->requests));
 	/* publishes all of these */
 	return grd_atomic_swap(&slot->owner, claimed,
@@ -140,12 +141,18 @@ static void sum(const struct grd_slot *slot, struct grd_totals *totals)
 	totals->errors += grd_atomic_load(&slot->errors);
 }
 
+/* What an earlier owner has left counts as nothing. */
+static uint64_t gauge_of(const uint64_t *at, uint64_t owner)
+{
+	uint64_t gauge = grd_atomic_load(at);
+
+	return freed(gauge) == freed(owner) ? gauge & ~GENERATION_MASK : 0;
+}
+
 static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
-	uint64_t gauge = grd_atomic_load(&slot->gauge);
+	uint64_t gauge = gauge_of(&slot->gauge, owner);
 
-	if (freed(gauge) != freed(owner))
-		gauge = 0;
 	row->owner = owner;
 	row->state = state_of(owner);
 	row->pid = owner & PID_MASK;
@@ -157,6 +164,7 @@ static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *ro
 	row->requests = grd_atomic_load(&slot->requests) - grd_atomic_load(&slot->base);
 	row->calling = (gauge >> GRD_GAUGE_BITS) & BITS(GRD_GAUGE_BITS);
 	row->writing = gauge & BITS(GRD_GAUGE_BITS);
+	row->websockets = gauge_of(&slot->websockets, owner);
 }
 
 /* Read what stands beside an owner while that owner stays the same. A slot that changes hands
@@ -278,6 +286,11 @@ void grd_state(uint32_t state)
 	set_state(here, state);
 }
 
+void grd_capacity(uint64_t capacity)
+{
+	grd_atomic_store(&here->capacity, capacity);
+}
+
 /* Take this thread's request, whatever its phase, out of the gauge. */
 static void leave(void)
 {
@@ -350,6 +363,11 @@ void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot)
 	seat->forks = grd_forks();
 }
 
+void grd_seat_here(struct grd_seat *seat)
+{
+	grd_seat_take(seat, here);
+}
+
 void grd_seat_state(struct grd_seat *seat, uint32_t state)
 {
 	if (is_ours(seat))
@@ -388,4 +406,16 @@ void grd_seat_end(struct grd_seat *seat, uint32_t how)
 	if (!(how & GRD_CANCELLED))
 		count(seat->slot, how);
 	grd_atomic_add(&seat->slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
+}
+
+void grd_seat_open(struct grd_seat *seat)
+{
+	if (is_ours(seat))
+		grd_atomic_add(&seat->slot->websockets, 1);
+}
+
+void grd_seat_close(struct grd_seat *seat)
+{
+	if (is_ours(seat))
+		grd_atomic_add(&seat->slot->websockets, 0 - 1ull);
 }

@@ -32,13 +32,14 @@ def test_status_port_taken(serve, gunicorn):
 
 
 NO_THREAD = """
-import types
-import gunicorn_raindrops.server
+import gunicorn_raindrops
+from gunicorn_raindrops import unpatched
 
 def refuse(*_):
     raise RuntimeError("can't start new thread")
 
-gunicorn_raindrops.server._thread = types.SimpleNamespace(start_new_thread=refuse)
+original = unpatched.original
+unpatched.original = lambda module, name: refuse if module == "_thread" else original(module, name)
 gunicorn_raindrops.hooks.install(globals(), expose=True, allow=["127.0.0.1"])
 """
 
