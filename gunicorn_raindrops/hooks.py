@@ -114,13 +114,13 @@ def on_starting(server: Any) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         raise RuntimeError(f"gunicorn-raindrops: {error}") from None
-    _start(server, chosen)
+    _start(server, chosen, True)
 
 
 @_guard
-def _start(server: Any, chosen: settings.Settings) -> None:
+def _start(server: Any, chosen: settings.Settings, patient: bool = False) -> None:
     _process.runtime = Runtime.start(
-        chosen, functools.partial(_warn, server.log), server.log.info, os.environ
+        chosen, functools.partial(_warn, server.log), server.log.info, os.environ, patient
     )
 
 
@@ -147,7 +147,12 @@ def _is_alone(server: Any) -> bool:
 
 @_guard
 def when_ready(server: Any) -> None:
-    """Try the listeners once: a failure is warned of here, not by every worker anew."""
+    """Try the listeners once: a failure is warned of here, not by every worker anew.
+
+    gunicorn has waited for its own to get free; so has the status address by then.
+    """
+    if _process.runtime is not None:
+        _process.runtime.open_again()
     if not _counts(server.worker_class):
         _warn(
             server.log,

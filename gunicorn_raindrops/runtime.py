@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -42,6 +43,7 @@ class Runtime:
         self._listener: Any = None
         self._claims: dict[Any, Claim | None] = {}
         self._late: list[str] = []
+        self._taken = False
 
     @classmethod
     def start(
@@ -50,6 +52,7 @@ class Runtime:
         warn: Warn,
         info: Callable[..., None],
         environ: MutableMapping[str, str],
+        patient: bool = False,
     ) -> Runtime:
         """Make the scoreboard and open the status address, in the arbiter.
 
@@ -58,11 +61,13 @@ class Runtime:
             warn: called with a line for each part that failed.
             info: a logger's info, for the address in use.
             environ: of this process; what an earlier arbiter has left there is taken over.
+            patient: a status address that is taken is tried once more, in `open_again`: the
+                orphans of a killed arbiter let it go when they notice.
         """
         runtime = cls(settings, warn, info)
         board, listener = _inherit(environ, settings)
         runtime._board = board or runtime._make_board()
-        runtime._open(listener)
+        runtime._open(listener, patient=patient)
         return runtime
 
     def _make_board(self) -> Scoreboard | None:
@@ -80,7 +85,7 @@ class Runtime:
             self._warn(f"no shared memory, nothing is counted: {error}")
             return None
 
-    def _open(self, listener: Any = None) -> None:
+    def _open(self, listener: Any = None, *, patient: bool = False) -> None:
         """Listen on the status address, or go on with a listener that does."""
         self._listener = listener
         address, bind = self.settings.address, self.settings.bind
@@ -90,11 +95,19 @@ class Runtime:
             try:
                 self._listener = open_listener(address)
             except OSError as error:
-                self._warn(f"bind: {bind} cannot be listened on: {error}; no status there")
+                self._taken = patient and error.errno == errno.EADDRINUSE
+                if not self._taken:
+                    self._warn(f"bind: {bind} cannot be listened on: {error}; no status there")
                 return
         if not self.settings.is_local and self.settings.token is None:
             self._warn(f"bind: {bind} can be reached from other machines; set a token")
         self._info("gunicorn-raindrops: status at %s", self._url())
+
+    def open_again(self) -> None:
+        """Listen on the status address, if it was taken at the start."""
+        if self._taken:
+            self._taken = False
+            self._open()
 
     def _url(self) -> str:
         name = name_of(self._listener.family, self._listener.getsockname())
@@ -118,6 +131,8 @@ class Runtime:
         if old.bind != settings.bind:
             if alone:
                 self._stop_listening(old)
+            self._open()
+        elif self._listener is None:  # taken then, perhaps free by now
             self._open()
 
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
@@ -214,7 +229,7 @@ class Runtime:
         sampler = Sampler(self._board, arbiter, sockets, self.settings.listeners, warn)
         app = StatusApp(self.settings, sampler.take)
         if self._listener is not None:
-            StatusServer(self._listener, app, warn).start()
+            StatusServer(self._listener, app, warn, arbiter.pid).start()
         return app
 
 

@@ -87,7 +87,8 @@ def test_arbiter(serve, gunicorn):
 
 
 def test_worker(serve, gunicorn):
-    """A worker has one thread more, and the status listener; not the scoreboard's descriptor."""
+    """A worker has one thread more, the status listener, and what tells of the arbiter's end; not
+    the scoreboard's descriptor."""
     with serve("--workers", "1", gunicorn=gunicorn, conf=None) as server:
         eventually(server.workers, "a worker")
         assert server.get("/")[0] == 200
@@ -99,7 +100,7 @@ def test_worker(serve, gunicorn):
         (pid,) = server.workers()
         for _ in range(50):
             server.text()
-        assert at_rest(pid) - bare[1] == {"socket": 1}
+        assert at_rest(pid) - bare[1] == {"socket": 1, "anon_inode": 1}
         assert threads(pid) == bare[0] + 1
 
 
