@@ -53,7 +53,6 @@ __all__ = [
     "pre_fork",
     "pre_request",
     "when_ready",
-    "worker_exit",
 ]
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -267,14 +266,6 @@ def post_worker_init(worker: Any) -> None:
     scoreboard.ready()
 
 
-@_guard
-def worker_exit(server: Any, worker: Any) -> None:
-    """See those through who asked the status thread. Before 24 gunicorn calls this in the arbiter
-    as well, which has none."""
-    if _process.runtime is not None:
-        _process.runtime.finish()
-
-
 def _warner(worker: Any) -> Callable[[str], None]:
     """Return what the status thread warns with.
 
@@ -382,7 +373,7 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
     return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
 
 
-_ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)
+_ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit"), 2)
 
 
 def _begin_(worker: Any, req: Any) -> None:

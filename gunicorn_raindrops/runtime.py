@@ -47,7 +47,6 @@ class Runtime:
         self._counters: UserCounters | None = None
         self._claims: dict[Any, Claim | None] = {}
         self._late: list[str] = []
-        self._server: StatusServer | None = None
         self._take: Callable[[Claim], bool] = lambda claim: False
         self._standing = False
 
@@ -142,6 +141,8 @@ class Runtime:
             self._share_counters(lambda counters: counters.go_on_from(before))
         if old.bind != settings.bind:
             self._move(old, alone)
+        elif self._listener is None:  # taken then, perhaps free by now
+            self.open()
 
     def _move(self, old: Settings, alone: bool) -> None:
         """Listen on the new status address; where that cannot be, go on with the old one."""
@@ -274,11 +275,6 @@ class Runtime:
                 scoreboard.ready()
         return self._standing
 
-    def finish(self) -> None:
-        """See the status thread's clients through: this worker is about to end."""
-        if self._server is not None:
-            self._server.finish()
-
     def serve(self, arbiter: Arbiter, sockets: list[Any], warn: Warn) -> StatusApp | None:
         """Start the status thread; returns what answers, also for an exposed status."""
         if self._board is None:
@@ -294,8 +290,7 @@ class Runtime:
             if unpatched.is_patched():
                 status.load()
             try:
-                self._server = StatusServer(self._listener, app, warn, tick)
-                self._server.start()
+                StatusServer(self._listener, app, warn, arbiter.pid, tick).start()
             except RuntimeError as error:  # the system's limit of threads
                 warn(f"this worker has no status thread: {error}")
         return app

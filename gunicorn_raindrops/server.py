@@ -15,6 +15,10 @@ under those two all of it belongs to the hub.
 A client that sends nothing, rubbish or half a request holds one place out of a few for two
 seconds; when all places are taken the one that waited longest goes.
 
+It is the arbiter's address: when the arbiter dies, its orphans let go of it at once, for the next
+one to take, however long their last requests last. A worker that ends lets the thread finish the
+answer that it is about.
+
 What fork does to it: a child has no such thread, only copies of its descriptors. Connections are
 shut down, not just closed, so that their clients see the end in spite of such copies.
 """
@@ -22,6 +26,7 @@ shut down, not just closed, so that their clients see the end in spite of such c
 from __future__ import annotations
 
 import _socket
+import atexit
 import contextlib
 import errno
 import os
@@ -45,7 +50,7 @@ REQUEST_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 TICK_SECONDS = 1.0
-FINISH_SECONDS = 1.0
+FINISH_SECONDS = 0.5
 OUT_OF_DESCRIPTORS_SECONDS = 0.25
 BACKLOG = 128
 
@@ -88,6 +93,14 @@ def _remove_stale(path: str) -> None:
                 probe.connect(path)
             except ConnectionRefusedError:
                 Path(path).unlink()
+
+
+def _watched(pid: int) -> int | None:
+    """Return a descriptor that gets readable when a process ends; None where there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, or before 5.3, or it has ended
+        return None
 
 
 class Connection:
@@ -175,6 +188,7 @@ class StatusServer:
         listener: from `open_listener`.
         app: what answers.
         warn: called with a line when something fails.
+        arbiter: the pid of this process's parent, with which it goes.
         tick: called once a second, as long as it returns true.
     """
 
@@ -183,6 +197,7 @@ class StatusServer:
         listener: Any,
         app: StatusApp,
         warn: Callable[[str], None],
+        arbiter: int,
         tick: Callable[[], bool] | None = None,
     ) -> None:
         self._listener = listener
@@ -191,44 +206,52 @@ class StatusServer:
         self._tick = tick
         self._tick_at = _now()
         self._listening = True
-        self._turning = False
-        self._closing = False
         self._connections: dict[int, Connection] = {}
         self._sleep = unpatched.original("time", "sleep")
         self._poll = unpatched.original("select", "poll")()
         self._poll.register(listener.fileno(), select.POLLIN)
+        self._arbiter = _watched(arbiter)
+        if self._arbiter is not None:
+            self._poll.register(self._arbiter, select.POLLIN)
+        self._pid = os.getpid()
+        self._answering = self._finishing = False
 
     def start(self) -> None:
         """Start the thread. It ends with the process, and takes no signal from the worker."""
+        atexit.register(self._finish)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             unpatched.original("_thread", "start_new_thread")(self._run, ())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def finish(self) -> None:
-        """Take no more clients, and wait until those who have asked are answered: the process is
-        about to end, and the thread with it. Called from another thread."""
-        self._closing = True
+    def _finish(self) -> None:
+        """Take no more connections, and wait for the answer under way: the interpreter's end would
+        stop the thread in its midst. A child that the application forked has no such thread."""
         until = _now() + FINISH_SECONDS
-        while self._turning and _now() < until:
-            self._sleep(0.001)
+        if self._pid == os.getpid():
+            self._finishing = True
+            while self._answering and _now() < until:
+                self._sleep(0.001)
 
     def _run(self) -> None:
         while self._listening or self._connections:
             try:
-                self._turn()
+                self._turn(self._poll.poll(self._patience()))
             except Exception as error:  # no failure in here may reach the application
-                self._turning = False
                 self._warn(f"the status thread ends: {type(error).__name__}: {error}")
                 return
+            finally:
+                self._answering = False
 
-    def _turn(self) -> None:
-        events = self._poll.poll(self._patience())
-        self._turning = True
-        for fd, event in events:
-            if fd == self._listener.fileno():
-                self._accept() if event == select.POLLIN else self._stop_listening()
+    def _turn(self, ready: list[tuple[int, int]]) -> None:
+        self._answering = True
+        for fd, event in ready:
+            if fd == self._arbiter:
+                self._stop_listening()
+            elif fd == self._listener.fileno():
+                shut = event != select.POLLIN  # by the arbiter, which listens elsewhere now
+                self._stop_listening() if shut or self._finishing else self._accept()
             elif fd in self._connections:
                 self._advance(self._connections[fd])
         for connection in list(self._connections.values()):
@@ -237,12 +260,17 @@ class StatusServer:
         if self._tick is not None and self._tick_at <= _now():
             self._tick_at = _now() + TICK_SECONDS
             self._tick = self._tick if self._tick() else None
-        self._turning = False
 
     def _stop_listening(self) -> None:
-        """The arbiter has shut the listener down, or this worker is about to end."""
+        """Leave the listener to whoever else has it."""
+        if self._arbiter is not None:
+            self._poll.unregister(self._arbiter)
+            os.close(self._arbiter)
+            self._arbiter = None
         self._listening = False
-        self._poll.unregister(self._listener.fileno())
+        if self._listener.fileno() >= 0:
+            self._poll.unregister(self._listener.fileno())
+            self._listener.close()
 
     def _patience(self) -> float | None:
         """Milliseconds until the first deadline; None without one."""
@@ -252,9 +280,6 @@ class StatusServer:
         return max(0.0, min(deadlines) - _now()) * 1000 + 1 if deadlines else None
 
     def _accept(self) -> None:
-        if self._closing:
-            self._stop_listening()
-            return
         fd = lib.grd_accept(self._listener.fileno())
         if fd < 0:
             if fd not in (*_AGAIN, -errno.ECONNABORTED):

@@ -34,7 +34,6 @@ ARITY = {
     "pre_request": 2,
     "post_request": 4,
     "child_exit": 2,
-    "worker_exit": 2,
 }
 
 

@@ -1,5 +1,6 @@
 """The status thread: real sockets, a forked process that serves, and clients of every kind."""
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -64,9 +65,8 @@ class Status:
         for name, seconds in patience.items():
             assert hasattr(server, name)
             setattr(server, name, seconds)
-        StatusServer(
-            self.listener, app, lambda line: link.say(b"warning: " + line.encode())
-        ).start()
+        warn = lambda line: link.say(b"warning: " + line.encode())  # noqa: E731
+        StatusServer(self.listener, app, warn, os.getppid()).start()
         link.say(b"ready")
         if prepare is not None:
             prepare(link)
@@ -601,6 +601,63 @@ def test_a_killed_worker_leaves_the_address(serve, listener):
     first.child.wait()
     for _ in range(10):
         assert second.ask()[0] == 200
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="no pidfd_open(2) here")
+def test_an_orphan_leaves_the_address(fork, listener):
+    """However long it lives: the next arbiter needs the address."""
+    arbiter = fork(lambda link: link.hear())
+
+    def orphan(link):
+        StatusServer(listener, app(), lambda line: link.say(line.encode()), arbiter.pid).start()
+        link.say(b"ready")
+        assert link.hear() == b"killed"
+        until = time.monotonic() + WAIT
+        while listener.fileno() >= 0:
+            assert time.monotonic() < until
+        assert len(list(Path("/proc/self/task").iterdir())) <= 2
+
+    child = fork(orphan)
+    assert child.link.hear() == b"ready"
+    address = listener.getsockname()
+    listener.close()
+    arbiter.kill()
+    arbiter.wait()
+    child.link.say(b"killed")
+    child.check()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, WAIT).close()
+
+
+class Slow:
+    """An app that lets the interpreter go while it finds out the answer."""
+
+    def __init__(self, link):
+        self.link = link
+
+    def answer(self, method, path, authorization=None, accept=None):
+        self.link.say(b"asked")
+        time.sleep(0.2)
+        return Answer(200, b"late\n")
+
+
+def test_a_worker_that_ends_finishes_its_answer(fork, listener):
+    """The interpreter's end stops the thread wherever it is, but first it may finish."""
+
+    def worker(link):
+        StatusServer(listener, Slow(link), lambda line: link.say(line.encode()), 1).start()
+        link.say(b"ready")
+        assert link.hear() == b"end"
+        atexit._run_exitfuncs()
+
+    child = fork(worker)
+    assert child.link.hear() == b"ready"
+    with socket.create_connection(listener.getsockname(), WAIT) as client:
+        client.sendall(GET)
+        assert child.link.hear() == b"asked"
+        child.link.say(b"end")
+        assert parsed(read(client))[::2] == (200, b"late\n")
+    child.check()
 
 
 def masks(link):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import tempfile
 import time
 from urllib.parse import parse_qs
@@ -34,6 +35,14 @@ def route_pid(environ, start_response):
 def route_sleep(environ, start_response, s="1", other=""):
     time.sleep(float(s))
     return reply(start_response, b"slept\n")
+
+
+def route_hold(environ, start_response, port):
+    """Tell the test who has its request, and keep it until the test hangs up."""
+    with socket.create_connection(("127.0.0.1", int(port))) as line:
+        line.sendall(b"%d" % os.getpid())
+        line.recv(1)
+    return reply(start_response, b"held\n")
 
 
 def route_spin(environ, start_response, s="1"):

@@ -112,6 +112,7 @@ class Server:
         self.env = keep | {"HOME": str(tmp_path), "RAINDROPS_BIND": "127.0.0.1:0"} | (env or {})
         self.log = []
         self.tracebacks = tracebacks
+        self.arbiters = []
 
     def __enter__(self):
         self.process = subprocess.Popen(
@@ -125,6 +126,7 @@ class Server:
             pass_fds=self.pass_fds,
         )
         self.pid = self.process.pid
+        self.arbiters = [self.pid]
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
@@ -134,12 +136,7 @@ class Server:
             self.log.append(line.rstrip("\n"))
 
     def __exit__(self, kind, *_):
-        try:
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGTERM)
-                self.process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            pass
+        self._stop()
         left = self._left()
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
@@ -155,11 +152,25 @@ class Server:
             found = sum(line.startswith("Traceback") for line in self.log)
             assert found <= self.tracebacks, "\n".join(self.log)
 
+    def _stop(self):
+        """End all arbiters, the newest first; who does not end within bounds is left over."""
+        until = time.monotonic() + WAIT
+        for pid in reversed(self.arbiters):
+            if pid == self.process.pid:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.terminate()
+                    self.process.wait(WAIT)
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            while alive(pid) and time.monotonic() < until:
+                threading.Event().wait(0.01)
+
     def _left(self):
-        """Return who of the server's session is there after its arbiter; a killed one may take
+        """Return who of the server's session is there after its arbiters; a killed one may take
         a moment to be gone."""
         until = time.monotonic() + 3
-        while (left := session(self.pid)) and time.monotonic() < until:
+        while (left := session(self.process.pid)) and time.monotonic() < until:
             threading.Event().wait(0.01)
         return left
 
@@ -243,6 +254,48 @@ class Server:
     def workers(self):
         """Return the pids of the arbiter's children."""
         return children(self.pid)
+
+    def send(self, sig, pid=None):
+        """Send a signal to the arbiter, or to another of its processes."""
+        os.kill(pid or self.pid, sig)
+
+    def renewed(self, act, workers):
+        """Do something that replaces all workers, and wait for so many new ones to be ready."""
+        before = set(self.workers())
+        act()
+        eventually(
+            lambda: len(now := self.workers()) == workers and not before & set(now),
+            f"{workers} new workers",
+        )
+        return self.ready(workers)
+
+    def upgrade(self, workers):
+        """Start a second generation (USR2) beside the first; returns its arbiter's pid once it has
+        so many workers, and both generations serve."""
+        before = set(self.workers())
+        self.send(signal.SIGUSR2)
+
+        def second():
+            for pid in set(self.workers()) - before:
+                if len(children(pid)) == workers:
+                    return pid
+            return None
+
+        pid = eventually(second, "a second generation")
+        self.arbiters.append(pid)
+        self.ready(len(before) + workers)
+        return pid
+
+    def end(self, pid, sig=signal.SIGTERM):
+        """End one generation; the other is the server from then on."""
+        self.send(sig, pid)
+        if pid == self.process.pid:
+            self.process.wait(2 * WAIT)
+        eventually(lambda: not alive(pid), f"the end of arbiter {pid}", 2 * WAIT)
+        self.arbiters.remove(pid)
+        if self.pid == pid:
+            self.pid = self.arbiters[-1]
+            self.logged(rf"\[{self.pid}\] .* promoted")  # before that it takes no USR2
 
     def settled(self):
         """Wait until nothing is in flight; returns the status."""
