@@ -159,6 +159,6 @@ def test_gunicorns_own_timeouts(serve, gunicorn, background):
         eventually(lambda: told(server).get("calling") == 2, "both held")
         server.logged("WORKER TIMEOUT")
         server.logged(r"was sent SIGKILL|exited with code")
-        server.settled()
+        eventually(lambda: told(server).get("calling") == 0, "both out of the gauges")
         clients.join(errors=True)
         server.ready(2)
