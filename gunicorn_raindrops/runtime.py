@@ -28,6 +28,9 @@ from .status import StatusApp
 INHERITED = "RAINDROPS_INHERITED"
 """Variable in which an arbiter names its descriptors for the one that it executes."""
 
+KEPT = ("file", "max_workers")
+"""Settings that are the scoreboard's own; it lasts as long as the server and its upgrades."""
+
 Warn = Callable[[str], None]
 
 
@@ -44,6 +47,7 @@ class Runtime:
         self._claims: dict[Any, Claim | None] = {}
         self._late: list[str] = []
         self._taken = False
+        self._kept = {name: getattr(settings, name) for name in KEPT}
 
     @classmethod
     def start(
@@ -65,8 +69,10 @@ class Runtime:
                 orphans of a killed arbiter let it go when they notice.
         """
         runtime = cls(settings, warn, info)
-        board, listener = _inherit(environ, settings)
+        board, listener, kept = _inherit(environ, settings)
         runtime._board = board or runtime._make_board()
+        runtime._kept |= kept
+        runtime._tell_kept()
         runtime._open(listener, patient=patient)
         return runtime
 
@@ -125,15 +131,19 @@ class Runtime:
             alone: no other generation of this server listens on the status address.
         """
         old, self.settings = self.settings, settings
-        for name in ("file", "max_workers"):
-            if getattr(old, name) != getattr(settings, name):
-                self._warn(f"{name} changes at the next start only")
+        self._tell_kept()
         if old.bind != settings.bind:
             if alone:
                 self._stop_listening(old)
             self._open()
         elif self._listener is None:  # taken then, perhaps free by now
             self._open()
+
+    def _tell_kept(self) -> None:
+        """Warn of settings that differ from those which the scoreboard was made with."""
+        for name in KEPT:
+            if self._kept[name] != getattr(self.settings, name):
+                self._warn(f"{name} changes at the next start only, not by HUP or USR2")
 
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
         """Take one snapshot, for the warnings that it may bring."""
@@ -187,7 +197,8 @@ class Runtime:
         process that is about to execute it, whose descriptors thereby stay open."""
         if self._board is None:
             return {}
-        will = {"pid": os.getppid(), "board": _hand_on(self._board.fileno())}
+        will: dict[str, Any] = {"pid": os.getppid(), "kept": self._kept}
+        will["board"] = _hand_on(self._board.fileno())
         if self._listener is not None:
             will["status"] = _hand_on(self._listener.fileno())
             will["bind"] = self.settings.bind
@@ -240,8 +251,9 @@ def _hand_on(fd: int) -> tuple[int, int]:
 
 def _inherit(
     environ: MutableMapping[str, str], settings: Settings
-) -> tuple[Scoreboard | None, Any]:
-    """Take over scoreboard and status listener from the arbiter that executed this one.
+) -> tuple[Scoreboard | None, Any, dict[str, Any]]:
+    """Take over scoreboard and status listener from the arbiter that executed this one, and learn
+    which settings the scoreboard was made with.
 
     Each descriptor is used only if it is what its inode says, and the will is our parent's:
     variables outlive their meaning.
@@ -249,10 +261,11 @@ def _inherit(
     try:
         will = json.loads(environ.pop(INHERITED))
         if will["pid"] != os.getppid():
-            return None, None
+            return None, None, {}
         board = Scoreboard.adopt(_accept(will["board"], stat.S_ISREG))
+        kept = dict(will.get("kept", {}))  # an older version of this names none
     except (KeyError, TypeError, ValueError, OSError):
-        return None, None
+        return None, None, {}
     listener = None
     with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
         fd = _accept(will["status"], stat.S_ISSOCK)
@@ -260,7 +273,7 @@ def _inherit(
             listener = _socket.socket(fileno=fd)
         else:
             os.close(fd)
-    return board, listener
+    return board, listener, kept
 
 
 def _accept(named: tuple[int, int], is_kind: Callable[[int], bool]) -> int:

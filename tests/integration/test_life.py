@@ -506,3 +506,19 @@ def test_dropped_privileges(serve, gunicorn, tmp_path):
             load.more(10)
         exact(server, load)
         assert server.warnings() == []
+
+
+def test_what_an_upgrade_does_not_change(serve, gunicorn, tmp_path):
+    """The scoreboard that both generations share has the size and the file it has."""
+    conf = INSTALL.format(", max_workers={}, file={!r}")
+    before = conf.format(8, str(tmp_path / "one"))
+    with serve("--workers", "1", conf=before, gunicorn=gunicorn) as server:
+        server.ready(1)
+        rewrite(tmp_path, conf.format(9, str(tmp_path / "two")))
+        server.upgrade(1)
+        said = sorted(line.partition("raindrops: ")[2].split()[0] for line in server.warnings())
+        assert said == ["file", "max_workers"]
+        assert len(server.status()["scoreboard"]) == 8
+        server.send(signal.SIGHUP)
+        eventually(lambda: len(server.warnings()) == 4, "the same at a HUP")
+        assert not (tmp_path / "two").exists()
