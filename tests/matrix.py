@@ -25,9 +25,7 @@ AT_ONCE = 2  # they mostly wait
 # By file, which of its tests; each is run for one worker class alone.
 TESTS = {
     "tests/integration/test_counting.py": "current",
-    "tests/integration/test_life.py": (
-        "current and (test_reload or twice and memory or max_requests) and not preload"
-    ),
+    "tests/integration/test_life.py": ("current and (test_reload or twice or max_requests)"),
 }
 # Beside gunicorn itself, a worker class may need packages, and not be in every gunicorn.
 PACKAGES: dict[str, list[str]] = {}

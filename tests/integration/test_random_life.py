@@ -34,7 +34,7 @@ from .test_clean import at_rest, descriptors, threads
 from .test_life import STAYS
 from .test_violence import BROKEN, Poll
 
-FEW = "3x12"
+FEW = "3x10"
 WORKERS, MOST = 2, 4
 # One request that is held leaves each worker a thread to answer with.
 # gunicorn's timeout is none for a request there: it is for workers that hang, as one may that takes
