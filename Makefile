@@ -7,7 +7,7 @@ NATIVE := $(wildcard gunicorn_raindrops/_native/*.[ch]) gunicorn_raindrops/_nati
 BUILT := $(VENV)/.built
 OLD_GUNICORN := .venv-gunicorn23
 
-.PHONY: demo test test-pythons lint bench wheel clean
+.PHONY: demo test test-pythons matrix life lint bench wheel clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -19,6 +19,17 @@ test: $(BUILT) $(OLD_GUNICORN)/.built lint
 # The one wheel, on every supported Python of pyenv's that is there.
 test-pythons: $(BUILT)
 	$(BIN)/python tests/pythons.py
+
+# What shows that it counts, over gunicorns 20.1 to 27, Pythons and worker classes; one table, in
+# half an hour. Some cells: make matrix CELLS="--gunicorn 23 27 --python 3.12 --worker-class sync"
+matrix: $(BUILT)
+	$(BIN)/python tests/matrix.py $(CELLS)
+
+# Random lives of real servers under load, another seed each day. Shorter: make life LIFE=10x30
+LIFE ?= 100x30
+SEED ?= $(shell date +%Y%m%d)
+life: $(BUILT) $(OLD_GUNICORN)/.built
+	LIFE=$(LIFE) SEED=$(SEED) $(BIN)/python -m pytest -q -s tests/integration/test_random_life.py
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

@@ -31,6 +31,9 @@ from .user_counters import UserCounters, find
 INHERITED = "RAINDROPS_INHERITED"
 """Variable in which an arbiter names its descriptors for the one that it executes."""
 
+KEPT = ("file", "max_workers")
+"""Settings that are the scoreboard's own; it lasts as long as the server and its upgrades."""
+
 Warn = Callable[[str], None]
 
 
@@ -49,6 +52,7 @@ class Runtime:
         self._late: list[str] = []
         self._take: Callable[[Claim], bool] = lambda claim: False
         self._standing = False
+        self._kept = {name: getattr(settings, name) for name in KEPT}
 
     @classmethod
     def start(
@@ -69,6 +73,8 @@ class Runtime:
         runtime = cls(settings, warn, info)
         will = _Will(environ)
         runtime._board = will.board() or runtime._make_board()
+        runtime._kept |= will.kept()
+        runtime._tell_kept()
         runtime._share_counters(will.counters)
         runtime._listener = will.listener(settings)
         return runtime
@@ -133,9 +139,7 @@ class Runtime:
             alone: no other generation of this server listens on the status address.
         """
         old, self.settings = self.settings, settings
-        for name in ("file", "max_workers"):
-            if getattr(old, name) != getattr(settings, name):
-                self._warn(f"{name} changes at the next start only")
+        self._tell_kept()
         if old.counters != settings.counters:
             before = self._counters
             self._share_counters(lambda counters: counters.go_on_from(before))
@@ -156,6 +160,12 @@ class Runtime:
             self.settings = dataclasses.replace(self.settings, bind=old.bind)
         elif alone:
             _stop_listening(before, old)
+
+    def _tell_kept(self) -> None:
+        """Warn of settings that differ from those which the scoreboard was made with."""
+        for name in KEPT:
+            if self._kept[name] != getattr(self.settings, name):
+                self._warn(f"{name} changes at the next start only, not by HUP or USR2")
 
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
         """Take one snapshot, for the warnings that it may bring."""
@@ -232,7 +242,8 @@ class Runtime:
         process that is about to execute it, whose descriptors thereby stay open."""
         if self._board is None:
             return {}
-        will = {"pid": os.getppid(), "board": _hand_on(self._board.fileno())}
+        will: dict[str, Any] = {"pid": os.getppid(), "kept": self._kept}
+        will["board"] = _hand_on(self._board.fileno())
         if self._listener is not None:
             will["status"] = _hand_on(self._listener.fileno())
             will["bind"] = self.settings.bind
@@ -341,6 +352,12 @@ class _Will:
             return Scoreboard.adopt(_accept(self._left["board"], stat.S_ISREG))
         self._left = {}  # what else there is belongs to that scoreboard
         return None
+
+    def kept(self) -> dict[str, Any]:
+        """Return the settings that its scoreboard was made with."""
+        with contextlib.suppress(TypeError, ValueError):
+            return dict(self._left.get("kept", {}))
+        return {}
 
     def listener(self, settings: Settings) -> Any:
         """Return its status listener, if that is where `settings` want one."""

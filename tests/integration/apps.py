@@ -39,7 +39,8 @@ def route_sleep(environ, start_response, s="1", other=""):
 
 def route_hold(environ, start_response, port):
     """Tell the test who has its request, and keep it until the test hangs up."""
-    with socket.create_connection(("127.0.0.1", int(port))) as line:
+    # With a timeout it waits in poll(2), which gunicorn's signals interrupt; they restart recv(2).
+    with socket.create_connection(("127.0.0.1", int(port)), timeout=600) as line:
         line.sendall(b"%d" % os.getpid())
         line.recv(1)
     return reply(start_response, b"held\n")

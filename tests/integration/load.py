@@ -219,8 +219,3 @@ class Held:
             return True
         finally:
             self._line.settimeout(WAIT)
-
-    def close(self):
-        """Forget a request that is lost."""
-        self._client.close()
-        self._line.close()

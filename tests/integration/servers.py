@@ -24,18 +24,21 @@ ROOT = Path(__file__).parent.parent.parent
 APPS = Path(__file__).parent
 GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin/python"}
 CLASSES = {"sync": ["--worker-class", "sync"], "gthread": ["--worker-class", "gthread"]}
+if "WORKER_CLASS" in os.environ:  # a cell of the matrix is about one alone
+    CLASSES = {name: CLASSES[name] for name in os.environ["WORKER_CLASS"].split(",")}
 WAIT = 20.0
 
 
 def eventually(predicate, what, seconds=WAIT):
-    """Return the first true result of `predicate`, asked again and again, within bounds."""
+    """Return the first true result of `predicate`, asked again and again, within bounds; `what`
+    (or what it returns, if it can be called) is said else."""
     until = time.monotonic() + seconds
     while True:
         result = predicate()
         if result:
             return result
         if time.monotonic() > until:
-            pytest.fail(f"not within {seconds} s: {what}")
+            pytest.fail(f"not within {seconds} s: {what() if callable(what) else what}")
         threading.Event().wait(0.01)
 
 
@@ -251,9 +254,14 @@ class Server:
         self.status_address  # noqa: B018  # waits for it
         return eventually(all_there, f"{workers} workers ready")
 
-    def workers(self):
-        """Return the pids of the arbiter's children."""
-        return children(self.pid)
+    def workers(self, pid=None):
+        """Return the pids of the arbiter's children, or of another arbiter's."""
+        return children(pid or self.pid)
+
+    def ready_workers(self):
+        """Return the pids of the workers that serve."""
+        rows = self.status()["workers"]
+        return [row["pid"] for row in rows if row["state"] in ("idle", "calling", "writing")]
 
     def send(self, sig, pid=None):
         """Send a signal to the arbiter, or to another of its processes."""
@@ -271,7 +279,7 @@ class Server:
 
     def upgrade(self, workers):
         """Start a second generation (USR2) beside the first; returns its arbiter's pid once it has
-        so many workers, and both generations serve."""
+        so many workers, and they serve."""
         before = set(self.workers())
         self.send(signal.SIGUSR2)
 
@@ -283,7 +291,7 @@ class Server:
 
         pid = eventually(second, "a second generation")
         self.arbiters.append(pid)
-        self.ready(len(before) + workers)
+        eventually(lambda: set(children(pid)) <= set(self.ready_workers()), "its workers")
         return pid
 
     def end(self, pid, sig=signal.SIGTERM):

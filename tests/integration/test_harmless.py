@@ -54,6 +54,19 @@ def test_no_thread_to_be_had(serve, gunicorn):
         assert [worker["state"] for worker in status["workers"]] == ["idle"]
 
 
+def test_status_port_that_gets_free(serve, gunicorn):
+    """The next HUP takes it, though no setting has changed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        env = {"RAINDROPS_BIND": bind}
+        with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+            server.logged("bind: .* in use")
+            taken.close()
+            server.send(signal.SIGHUP)
+            server.ready(1)
+            one_warning(server, "bind", bind, "in use")
+
+
 @pytest.mark.parametrize("make", ["missing/file", "directory", "foreign", "damaged", "version"])
 def test_file_that_cannot_be_used(serve, gunicorn, tmp_path, make):
     """It is left as it is, and the counts are kept in memory."""
