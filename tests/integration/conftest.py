@@ -1,8 +1,8 @@
-"""Fixtures of the integration tests: each gunicorn, each worker class."""
+"""Fixtures of the integration tests: a server, each gunicorn, requests in the background."""
 
 import pytest
 
-from .servers import CLASSES, GUNICORNS, Background, Server
+from .servers import GUNICORNS, Background, Server
 
 
 @pytest.fixture
@@ -19,12 +19,6 @@ def serve(tmp_path):
 def gunicorn(request):
     """Each gunicorn that the tests run on."""
     return request.param
-
-
-@pytest.fixture(params=CLASSES)
-def worker_class(request):
-    """The command line of each worker class."""
-    return CLASSES[request.param]
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 APPS = Path(__file__).parent
 GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin/python"}
-CLASSES = {"sync": ["--worker-class", "sync"], "gthread": ["--worker-class", "gthread"]}
 WAIT = 20.0
 
 
