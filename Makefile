@@ -49,7 +49,7 @@ $(BUILT): pyproject.toml setup.py $(NATIVE)
 
 $(OLD_GUNICORN)/.built: $(BUILT)
 	$(PYTHON) -m venv $(OLD_GUNICORN)
-	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' -e .
+	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' gevent eventlet uvicorn -e .
 	@touch $@
 
 clean:

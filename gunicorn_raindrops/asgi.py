@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from .seat import Request, Seat
+from .seat import CALLING, Request, Seat
 from .status import Answer, StatusApp
 
 Scope = MutableMapping[str, Any]
@@ -33,23 +33,26 @@ async def call(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send)
         exchange.fail()
         raise
     except BaseException:  # cancelled, which is the server's wish and no error
-        exchange.end(exchange.status)
+        exchange.end(exchange.hundreds or 0)
         raise
     exchange.finish()
 
 
 class Exchange(Request):
-    """A request and what is known of its response."""
+    """A request and what is known of its response. `hundreds`: its status's class, 0 for a strange
+    one; None before the server has taken a status."""
 
-    __slots__ = ("_client_gone", "_receive", "_send", "_trailers", "status")
+    __slots__ = ("_client_gone", "_is_streamed", "_receive", "_send", "_trailers", "hundreds")
 
     def __init__(self, seat: Seat, receive: Receive, send: Send) -> None:
-        super().__init__(seat)
+        self._seat = seat
+        self._phase = CALLING
         self._receive = receive
         self._send = send
         self._client_gone = False
+        self._is_streamed = False
         self._trailers = False
-        self.status: str | None = None
+        self.hundreds: int | None = None
 
     async def receive(self) -> Message:
         """Stand in for the server's receive."""
@@ -58,21 +61,46 @@ class Exchange(Request):
             self._client_gone = True
         return message
 
-    async def send(self, message: Message) -> None:
-        """Stand in for the server's send."""
-        starts = message["type"] == "http.response.start"
-        if starts:
+    def send(self, message: Message) -> Awaitable[None]:
+        """Stand in for the server's send.
+
+        A response of one small body ends as it is handed over: the server need not wait for the
+        client then, and a coroutine around its own would be most of what a request costs here.
+        """
+        kind = message["type"]
+        if kind == "http.response.start":
             self.respond()
+            return self._start(message)
+        hundreds = self.hundreds
+        if (
+            kind == "http.response.body"
+            and hundreds is not None
+            and not self._is_streamed
+            and not message.get("more_body")
+            and len(message.get("body", b"")) <= SMALL
+        ):
+            self.end(hundreds)
+            return self._send(message)
+        self._is_streamed = True
+        return self._go_on(message)
+
+    async def _start(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError:  # so servers say that the client is gone
             self._client_gone = True
             raise
-        if starts:
-            self.status = str(message["status"])
-            self._trailers = bool(message.get("trailers"))
-        elif self._is_last(message):
-            self.end(self.status)
+        self.hundreds = _HUNDREDS.get(message["status"], 0)
+        self._trailers = self._is_streamed = bool(message.get("trailers"))
+
+    async def _go_on(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self._client_gone = True
+            raise
+        if self._is_last(message):
+            self.end(self.hundreds or 0)
 
     def _is_last(self, message: Message) -> bool:
         if message["type"] == "http.response.trailers":
@@ -86,16 +114,20 @@ class Exchange(Request):
         """The application raised: servers answer 500 if they still can. If it raised since the
         client is gone, that is no error."""
         if self._client_gone:
-            self.end(self.status)
+            self.end(self.hundreds or 0)
         else:
-            self.end(self.status or "500", failed=True)
+            self.end(5 if self.hundreds is None else self.hundreds, failed=True)
 
     def finish(self) -> None:
         """The application has returned; servers answer 500 if it never gave a status."""
-        self.end(self.status or (None if self._client_gone else "500"))
+        never = 0 if self._client_gone else 5
+        self.end(never if self.hundreds is None else self.hundreds)
 
 
 _BODIES = {"http.response.body", "http.response.pathsend", "http.response.zerocopysend"}
+_HUNDREDS = {status: status // 100 for status in range(100, 600)}
+SMALL = 65536
+"""Bytes that servers take without waiting: asyncio's default high-water mark of a transport."""
 
 
 async def call_websocket(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:

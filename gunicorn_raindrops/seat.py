@@ -29,8 +29,14 @@ from .scoreboard import READY, Claim, Scoreboard
 RETRY_SECONDS = 10.0  # a process without a slot looks at all of them again, which takes ms
 SHARE_SECONDS = 2.0  # within which whoever makes a file right has done so
 
-_CALLING, _WRITING, _ENDED = 0, lib.GRD_WRITING, -1
+CALLING, _WRITING, _ENDED = 0, lib.GRD_WRITING, -1
+_ERROR = lib.GRD_ERROR
 _CLASSES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
+
+
+def hundreds_of(status: str | None) -> int:
+    """Return the class of a status as WSGI has it, 1 to 5; 0 for none and for a strange one."""
+    return _CLASSES.get(status[:1], 0) if status else 0
 
 
 class Seat(Protocol):
@@ -60,30 +66,21 @@ class Seat(Protocol):
         """Give the seat up."""
 
 
-class _NativeSeat:
-    """A seat in a slot, wherever that came from."""
+class AttachedSeat:
+    """The seat in the slot that this process has attached. Without one, as in a child of the
+    application's, it counts nowhere."""
 
-    def __init__(self, seat: Any) -> None:
-        self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
-        self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
-        self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
-        self.open: Callable[[], None] = partial(lib.grd_seat_open, seat)
-        self.close: Callable[[], None] = partial(lib.grd_seat_close, seat)
+    begin: Callable[[], int] = staticmethod(lib.grd_here_begin)
+    respond: Callable[[], None] = staticmethod(lib.grd_here_respond)
+    end: Callable[[int], None] = staticmethod(lib.grd_here_end)
+    open: Callable[[], None] = staticmethod(lib.grd_here_open)
+    close: Callable[[], None] = staticmethod(lib.grd_here_close)
 
     def leave(self) -> None:
-        """See Seat: the slot stays its owner's."""
+        """See Seat: the slot stays the process's."""
 
 
-class AttachedSeat(_NativeSeat):
-    """The seat in the slot that this process has attached; without one it counts nowhere."""
-
-    def __init__(self) -> None:
-        seat = ffi.new("struct grd_seat *")
-        lib.grd_seat_here(seat)
-        super().__init__(seat)
-
-
-class SlotSeat(_NativeSeat):
+class SlotSeat:
     """A seat in a scoreboard."""
 
     def __init__(self, board: Scoreboard, claim: Claim, slot: Any) -> None:
@@ -91,7 +88,11 @@ class SlotSeat(_NativeSeat):
         self._claim = claim
         seat = ffi.new("struct grd_seat *")
         lib.grd_seat_take(seat, slot)
-        super().__init__(seat)
+        self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
+        self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
+        self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
+        self.open: Callable[[], None] = partial(lib.grd_seat_open, seat)
+        self.close: Callable[[], None] = partial(lib.grd_seat_close, seat)
         lib.grd_seat_state(seat, READY)
 
     def leave(self) -> None:
@@ -142,25 +143,25 @@ class Request:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self._phase = _CALLING
+        self._phase = CALLING
 
     def respond(self) -> None:
         """Go from calling to writing."""
-        if self._phase == _CALLING:
+        if self._phase == CALLING:
             self._phase = _WRITING
             self._seat.respond()
 
-    def end(self, status: str | None, *, failed: bool = False) -> None:
+    def end(self, hundreds: int, failed: bool = False) -> None:
         """End it.
 
         Args:
-            status: what the client got; None when it got none.
+            hundreds: the class of the status that the client got, 1 to 5; 0 when it got none, or
+                a strange one.
             failed: its application raised.
         """
         phase, self._phase = self._phase, _ENDED
         if phase != _ENDED:
-            hundreds = _CLASSES.get(status[:1], 0) if status else 0
-            self._seat.end(phase | hundreds | (lib.GRD_ERROR if failed else 0))
+            self._seat.end(phase | hundreds | (_ERROR if failed else 0))
 
     def cancel(self) -> None:
         """Take it back: it never reached the application."""

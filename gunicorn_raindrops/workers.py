@@ -20,12 +20,12 @@ import functools
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
 from . import asgi, scoreboard, wsgi
-from .seat import AttachedSeat, Request
+from .seat import AttachedSeat, Request, hundreds_of
 from .status import StatusApp
 
 Application = Callable[..., Any]
@@ -211,7 +211,7 @@ class Greenlets(Way):
 
     def _end(self, request: Request, resp: Any, error: BaseException | None) -> None:
         status, failed = _outcome(resp, error)
-        request.end(status, failed=failed)
+        request.end(hundreds_of(status), failed)
 
     def _cancel(self) -> None:
         request = self._request.get()
@@ -321,19 +321,17 @@ class AroundASGI(Way):
         """Wrap an ASGI application."""
         seat = AttachedSeat()
 
-        async def counted(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        # No coroutine of its own, which would cost as much again: it returns another's.
+        def counted(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
             kind = scope["type"]
             if kind == "http":
                 if app is not None and (answer := asgi.exposed(app, scope)):
-                    await asgi.respond(answer, scope["method"], send)
-                elif seat.begin():
-                    await asgi.call(application, seat, scope, receive, send)
-                else:
-                    await application(scope, receive, send)
+                    return asgi.respond(answer, scope["method"], send)
+                if seat.begin():
+                    return asgi.call(application, seat, scope, receive, send)
             elif kind == "websocket":
-                await asgi.call_websocket(application, seat, scope, receive, send)
-            else:
-                await application(scope, receive, send)
+                return asgi.call_websocket(application, seat, scope, receive, send)
+            return application(scope, receive, send)
 
         return counted
 

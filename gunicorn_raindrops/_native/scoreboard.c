@@ -352,40 +352,14 @@ void grd_cancel(void)
 	leave();
 }
 
-static int is_ours(const struct grd_seat *seat)
+static void begin_in(struct grd_slot *slot)
 {
-	return seat->forks == forks;
+	grd_atomic_add(&slot->gauge, ONE_CALLING);
 }
 
-void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot)
+static void respond_in(struct grd_slot *slot)
 {
-	seat->slot = slot;
-	seat->forks = grd_forks();
-}
-
-void grd_seat_here(struct grd_seat *seat)
-{
-	grd_seat_take(seat, here);
-}
-
-void grd_seat_state(struct grd_seat *seat, uint32_t state)
-{
-	if (is_ours(seat))
-		set_state(seat->slot, state);
-}
-
-int grd_seat_begin(struct grd_seat *seat)
-{
-	if (!is_ours(seat))
-		return 0;
-	grd_atomic_add(&seat->slot->gauge, ONE_CALLING);
-	return 1;
-}
-
-void grd_seat_respond(struct grd_seat *seat)
-{
-	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->gauge, ONE_WRITING - ONE_CALLING);
+	grd_atomic_add(&slot->gauge, ONE_WRITING - ONE_CALLING);
 }
 
 static void count(struct grd_slot *slot, uint32_t how)
@@ -399,23 +373,79 @@ static void count(struct grd_slot *slot, uint32_t how)
 	grd_atomic_add(&slot->requests, 1);
 }
 
-void grd_seat_end(struct grd_seat *seat, uint32_t how)
+static void end_in(struct grd_slot *slot, uint32_t how)
+{
+	if (!(how & GRD_CANCELLED))
+		count(slot, how);
+	grd_atomic_add(&slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
+}
+
+static void open_in(struct grd_slot *slot)
+{
+	grd_atomic_add(&slot->websockets, 1);
+}
+
+static void close_in(struct grd_slot *slot)
+{
+	grd_atomic_add(&slot->websockets, 0 - 1ull);
+}
+
+int grd_here_begin(void)
+{
+	begin_in(here);
+	return 1;
+}
+
+void grd_here_respond(void) { respond_in(here); }
+void grd_here_end(uint32_t how) { end_in(here, how); }
+void grd_here_open(void) { open_in(here); }
+void grd_here_close(void) { close_in(here); }
+
+static int is_ours(const struct grd_seat *seat)
+{
+	return seat->forks == forks;
+}
+
+void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot)
+{
+	seat->slot = slot;
+	seat->forks = grd_forks();
+}
+
+void grd_seat_state(struct grd_seat *seat, uint32_t state)
+{
+	if (is_ours(seat))
+		set_state(seat->slot, state);
+}
+
+int grd_seat_begin(struct grd_seat *seat)
 {
 	if (!is_ours(seat))
-		return;
-	if (!(how & GRD_CANCELLED))
-		count(seat->slot, how);
-	grd_atomic_add(&seat->slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
+		return 0;
+	begin_in(seat->slot);
+	return 1;
+}
+
+void grd_seat_respond(struct grd_seat *seat)
+{
+	if (is_ours(seat))
+		respond_in(seat->slot);
+}
+
+void grd_seat_end(struct grd_seat *seat, uint32_t how)
+{
+	if (is_ours(seat))
+		end_in(seat->slot, how);
 }
 
 void grd_seat_open(struct grd_seat *seat)
 {
 	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->websockets, 1);
+		open_in(seat->slot);
 }
 
 void grd_seat_close(struct grd_seat *seat)
 {
 	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->websockets, 0 - 1ull);
+		close_in(seat->slot);
 }

@@ -143,13 +143,20 @@ enum {                                  /* how a request ends: 1 to 5, its statu
 
 uint64_t grd_forks(void);               /* behind this process, since the first such question */
 void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot);
-void grd_seat_here(struct grd_seat *seat);              /* take the attached slot */
 void grd_seat_state(struct grd_seat *seat, uint32_t state);
 int grd_seat_begin(struct grd_seat *seat);              /* calling; 0: another process's seat */
 void grd_seat_respond(struct grd_seat *seat);           /* calling -> writing */
 void grd_seat_end(struct grd_seat *seat, uint32_t how);
 void grd_seat_open(struct grd_seat *seat);              /* a websocket */
 void grd_seat_close(struct grd_seat *seat);
+
+/* The same in the slot that this process has attached, which a child has not: there they count
+ * nowhere. */
+int grd_here_begin(void);                               /* always 1 */
+void grd_here_respond(void);
+void grd_here_end(uint32_t how);
+void grd_here_open(void);
+void grd_here_close(void);
 /* cffi: end */
 
 #endif

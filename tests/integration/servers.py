@@ -23,9 +23,6 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 APPS = Path(__file__).parent
 GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin/python"}
-CLASSES = {"sync": ["--worker-class", "sync"], "gthread": ["--worker-class", "gthread"]}
-if "WORKER_CLASS" in os.environ:  # a cell of the matrix is about one alone
-    CLASSES = {name: CLASSES[name] for name in os.environ["WORKER_CLASS"].split(",")}
 WAIT = 20.0
 
 

@@ -121,7 +121,7 @@ class Mixed(Client):
     """A client that has its own mix, and a new connection for each request."""
 
     def __init__(self, address, seed, mix):
-        super().__init__(address, False, seed)
+        super().__init__(address, None, seed)
         self.paths = [path for path, often in mix.items() for _ in range(often)]
 
     def run(self, requests):
