@@ -484,8 +484,6 @@ class Liar:
     [object(), 1.0, True, False, ["x"], Liar()],
     ids=["object", "float", "True", "False", "list", "Liar"],
 )
-    "file", [object(), 1.0, True, False, ["x"], Liar()], ids=lambda file: type(file).__name__
-)
 def test_a_file_of_a_wrong_type(file):
     """It is TypeError; True is not descriptor 1."""
     with pytest.raises(TypeError):

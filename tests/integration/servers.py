@@ -106,7 +106,8 @@ class Server:
             self.command += ["-c", str(path)]
         for address in bind:
             self.command += ["--bind", address]
-        self.command += ["--chdir", str(APPS), *args, app]
+        # a SIGTERM that comes while a worker is being forked may be lost on it, before 24
+        self.command += ["--graceful-timeout", "10", "--chdir", str(APPS), *args, app]
         keep = {k: v for k, v in os.environ.items() if not k.startswith("RAINDROPS_")}
         # HOME: gunicorn from 25.1 on puts a control socket there, one for all servers.
         self.env = keep | {"HOME": str(tmp_path), "RAINDROPS_BIND": "127.0.0.1:0"} | (env or {})

@@ -17,6 +17,7 @@ from .servers import APPS, eventually
 
 def one_warning(server, *words):
     """Check that there is exactly one warning of ours, and that it says these words."""
+    eventually(server.warnings, "a warning")
     (warning,) = server.warnings()
     for word in words:
         assert word in warning
