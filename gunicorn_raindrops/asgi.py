@@ -77,7 +77,8 @@ class Exchange(Request):
             and hundreds is not None
             and not self._is_streamed
             and not message.get("more_body")
-            and len(message.get("body", b"")) <= SMALL
+            and (body := message.get("body", b"")).__class__ is bytes
+            and len(body) <= SMALL
         ):
             self.end(hundreds)
             return self._send(message)

@@ -154,6 +154,10 @@ class Server:
             found = sum(line.startswith("Traceback") for line in self.log)
             assert found <= self.tracebacks, "\n".join(self.log)
 
+    def kill(self):
+        """End it at once: several kinds of worker take seconds to see that they are to stop."""
+        os.killpg(self.pid, signal.SIGKILL)
+
     def _left(self):
         """Return who of the server's session is there after its arbiter; a killed one may take
         a moment to be gone."""

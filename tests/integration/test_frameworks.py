@@ -22,7 +22,6 @@ ASKED = [
 ]
 ROUNDS = 5
 CASES = [
-    ("flask", "wsgi", "sync"),
     ("flask", "wsgi", "gthread"),
     ("flask", "wsgi", "gevent"),
     ("django", "wsgi", "gthread"),
@@ -61,6 +60,7 @@ def test_frameworks(tmp_path, framework, interface, name):
     args = ["--workers", "1", "--env", "DJANGO_ALLOW_ASYNC_UNSAFE=1", *kind.args]
     with Server(tmp_path, *args, app=app, conf=None, tracebacks=None) as bare:
         expected = answers(bare)
+        bare.kill()
     with Server(tmp_path, *args, app=app, tracebacks=None) as server:
         server.ready(1)
         assert answers(server) == expected
@@ -82,3 +82,4 @@ def test_frameworks(tmp_path, framework, interface, name):
             one.close()
             open_ones(server, 0)
         assert server.warnings() == []
+        server.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .classes import each
+from .classes import among, each
 from .servers import Background, children, connect, eventually
 
 KILLS, FEWER = 200, 40
@@ -157,7 +157,7 @@ def test_gunicorns_own_timeouts(serve, gunicorn, background):
         server.ready(2)
 
 
-@each
+@among()
 def test_a_killed_worker_takes_along_what_it_holds(serve, gunicorn, kind):
     """A request in each phase, as many as a worker runs at once: out of the gauges within a second
     of its end, and out of nothing else."""
@@ -182,6 +182,7 @@ def test_a_killed_worker_takes_along_what_it_holds(serve, gunicorn, kind):
         assert phases(status) == (0, 0)
         assert status["requests"] == 0
         assert server.get("/")[0] == 200
+        server.kill()
 
 
 def phases(status):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .classes import CLASSES, PAIRS, each, has
+from .classes import CLASSES, PAIRS, among, has
 from .servers import connect, eventually
 
+UVICORN = "uvicorn_worker.UvicornWorker"
 asgi = pytest.mark.parametrize(
     ("gunicorn", "kind"),
     [(g, one) for g, one in PAIRS if one.is_asgi],
@@ -247,7 +248,7 @@ def spied(server, what):
     return [match[1].split() for match in found if match]
 
 
-@hubs
+@among("gevent", "eventlet")
 @pytest.mark.parametrize("patched", ["by the worker", "by the conf"])
 def test_the_status_thread_touches_nothing_of_the_hubs(serve, gunicorn, kind, patched):
     """It is a thread of its own that makes no hub, imports nothing and logs nothing: what it has
@@ -263,6 +264,7 @@ def test_the_status_thread_touches_nothing_of_the_hubs(serve, gunicorn, kind, pa
         server.logged(r"WARNING.*listeners cannot be read.*the spy's")
         server.get("/")
         server.logged("spy: logs")
+        server.kill()
     ((main,),) = spied(server, "main")
     asked = spied(server, "asked")
     assert len(asked) >= 20
@@ -289,6 +291,7 @@ def test_a_conf_that_patches_under_threads(serve, worker_class, background):
         for _ in range(10):
             assert server.get("/")[0] == 200
         eventually(lambda: server.settled()["requests"] == 11, "counted")
+        server.kill()
 
 
 @hubs
@@ -310,9 +313,8 @@ def test_requests_that_interleave_on_one_thread(serve, gunicorn, kind, backgroun
         )
         assert after["responses"] == {"1xx": 0, "2xx": 40, "3xx": 0, "4xx": 0, "5xx": 20}
         assert after["errors"] == 20
+        server.kill()
 
-
-# Hooks, beside and instead of ours.
 
 USERS = """
 import os
@@ -322,21 +324,7 @@ import gunicorn_raindrops
 gunicorn_raindrops.hooks.install(globals())
 """
 
-
-@each
-def test_a_users_hooks_run_as_often_as_without_us(serve, gunicorn, kind):
-    """Where gunicorn calls the request hooks, theirs are called, whoever counts; nothing twice."""
-    kind.available(gunicorn)
-    args = ["--workers", "1", *kind.args]
-    with serve(*args, gunicorn=gunicorn, app=kind.app, conf=USERS) as server:
-        server.ready(1)
-        for _ in range(3):
-            assert server.get("/") == (200, b"hello\n")
-        eventually(lambda: server.settled()["requests"] == 3, "counted")
-        assert server.status()["responses"]["2xx"] == 3
-    called = kind.name in ("sync", "gthread", "gevent", "eventlet", "asgi")
-    for hook in ("pre_request", "post_request"):
-        assert server.log.count(f"mine: {hook}") == (3 if called else 0)
+# Applications that are left in peace.
 
 
 def test_asgi_waits_for_no_background_task(serve, background):
@@ -350,7 +338,7 @@ def test_asgi_waits_for_no_background_task(serve, background):
                 assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
             # what it does after its response is no request
             eventually(lambda: server.settled()["requests"] == 2, "counted")
-        os.killpg(server.pid, signal.SIGKILL)
+        server.kill()
 
 
 APPLICATIONS = """
@@ -369,7 +357,7 @@ def asgi2(scope):
 @pytest.mark.parametrize("name", ["factory", "asgi2"])
 def test_uvicorn_still_sees_what_an_application_is(serve, tmp_path, name):
     """A factory and an application of ASGI 2 are served as without us, and counted."""
-    kind = CLASSES["uvicorn_worker.UvicornWorker"]
+    kind = CLASSES[UVICORN]
     kind.available("current")
     (tmp_path / "others.py").write_text(APPLICATIONS)
     args = ["--workers", "1", *kind.args, "--pythonpath", str(tmp_path)]
@@ -382,47 +370,61 @@ def test_uvicorn_still_sees_what_an_application_is(serve, tmp_path, name):
 # The status on the application's own listeners.
 
 
-@each
-def test_expose(serve, gunicorn, kind):
-    """Local readers get it, proxies do not, and no status answer counts."""
+served = among("gevent", "eventlet", "gevent_pywsgi", "tornado", "asgi", UVICORN)
+"""Sync and gthread have these tests beside those of the settings."""
+
+
+def ask_unix(path, name=None):
+    """Ask for the status through a unix listener, from a socket of that name."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        if name is not None:
+            client.bind(name)
+        client.connect(path)
+        client.sendall(b"GET /_raindrops HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@served
+def test_expose_beside_a_users_hooks(serve, gunicorn, kind, tmp_path):
+    """Local readers get the status, proxies do not, and no status answer counts; a user's request
+    hooks are called as often as without us."""
     kind.available(gunicorn)
+    path = str(tmp_path / "app.sock")
+    bind = ("127.0.0.1:0", f"unix:{path}")
     args = ["--workers", "1", *kind.args]
-    env = {"RAINDROPS_EXPOSE": "on"}
-    with serve(*args, gunicorn=gunicorn, app=kind.app, env=env) as server:
+    env = {"RAINDROPS_EXPOSE": "on", "RAINDROPS_ALLOW": "127.0.0.1,unix"}
+    with serve(*args, gunicorn=gunicorn, app=kind.app, env=env, bind=bind, conf=USERS) as server:
         server.ready(1)
         status, body = server.get("/_raindrops")
         assert (status, body.partition(b"\n")[0]) == (200, b"calling: 0")
+        assert b"\r\n\r\ncalling: 0\n" in ask_unix(path)
         assert json.loads(server.get("/_raindrops.json")[1])["requests"] == 0
         assert server.get("/_raindrops", method="POST")[0] == 405
         for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
             body = server.get("/_raindrops", headers={name: "127.0.0.1"})[1]
             assert not body.startswith(b"calling")
         eventually(lambda: server.settled()["requests"] == 3, "what the application answered")
+        server.kill()
+    called = kind.name in ("gevent", "eventlet", "asgi")
+    for hook in ("pre_request", "post_request"):
+        # also for the four that we answer
+        assert server.log.count(f"mine: {hook}") == (7 if called else 0)
 
 
-@each
-@pytest.mark.parametrize("allow", ["unix", "127.0.0.1,::1,0.0.0.0/0"])
-def test_expose_to_unix_peers(serve, gunicorn, kind, tmp_path, allow):
-    """`unix` in allow admits them, nothing else does; not by a name that they gave themselves."""
+@served
+def test_expose_to_no_unix_peer(serve, gunicorn, kind, tmp_path):
+    """Without `unix` in allow none is admitted, also not by a name that reads like an address."""
     kind.available(gunicorn)
     path = str(tmp_path / "app.sock")
-    env = {"RAINDROPS_EXPOSE": "1", "RAINDROPS_ALLOW": allow}
+    env = {"RAINDROPS_EXPOSE": "1", "RAINDROPS_ALLOW": "127.0.0.1,::1,0.0.0.0/0"}
     args = ["--workers", "1", *kind.args]
     bind = (f"unix:{path}",)
     with serve(*args, gunicorn=gunicorn, app=kind.app, env=env, bind=bind) as server:
         server.ready(1)
         for name in (None, "\0" + "127.0.0.1"):
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(10)
-                if name is not None:
-                    client.bind(name)
-                client.connect(path)
-                client.sendall(b"GET /_raindrops HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                answer = b"".join(iter(lambda c=client: c.recv(65536), b""))
-                if allow == "unix":
-                    assert b"\r\n\r\ncalling: " in answer or name is not None
-                else:
-                    assert b"calling: " not in answer
+            assert b"calling: " not in ask_unix(path, name)
+        server.kill()
 
 
 def test_a_class_that_is_not_known(serve, tmp_path):
