@@ -50,7 +50,8 @@ $(BUILT): pyproject.toml setup.py $(NATIVE)
 
 $(OLD_GUNICORN)/.built: $(BUILT)
 	$(PYTHON) -m venv $(OLD_GUNICORN)
-	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' gevent eventlet uvicorn -e .
+	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' -e . \
+		gevent eventlet uvicorn websockets
 	@touch $@
 
 clean:

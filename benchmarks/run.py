@@ -18,6 +18,7 @@ BENCHMARKS = {
     "instructions": QUICK,
     "memory": QUICK,
     "throughput": QUICK,
+    "worker_classes": QUICK,
     "convoy": QUICK,
     "histogram": QUICK,
     "listeners": ["--rounds", "5"],

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from .seat import CALLING, Request, Seat
+from .seat import CALLING, ENDED, Request, Seat
 from .status import Answer, StatusApp
 
 Scope = MutableMapping[str, Any]
@@ -77,7 +77,8 @@ class Exchange(Request):
             and hundreds is not None
             and not self._is_streamed
             and not message.get("more_body")
-            and len(message.get("body", b"")) <= SMALL
+            and (body := message.get("body", b"")).__class__ is bytes
+            and len(body) <= SMALL
         ):
             self.end(hundreds)
             return self._send(message)
@@ -112,9 +113,13 @@ class Exchange(Request):
 
     def fail(self) -> None:
         """The application raised: servers answer 500 if they still can. If it raised since the
-        client is gone, that is no error."""
+        client is gone, that is no error. Starlette answers 500 itself, then raises; after any other
+        response it was a task behind that."""
         if self._client_gone:
             self.end(self.hundreds or 0)
+        elif self._phase == ENDED:
+            if self.hundreds == 5:
+                self._seat.fail()
         else:
             self.end(5 if self.hundreds is None else self.hundreds, failed=True)
 

@@ -29,7 +29,7 @@ from .scoreboard import READY, Claim, Scoreboard
 RETRY_SECONDS = 10.0  # a process without a slot looks at all of them again, which takes ms
 SHARE_SECONDS = 2.0  # within which whoever makes a file right has done so
 
-CALLING, _WRITING, _ENDED = 0, lib.GRD_WRITING, -1
+CALLING, _WRITING, ENDED = 0, lib.GRD_WRITING, -1
 _ERROR = lib.GRD_ERROR
 _CLASSES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
 
@@ -55,6 +55,10 @@ class Seat(Protocol):
         """One ends; how, is said in scoreboard.h."""
 
     @property
+    def fail(self) -> Callable[[], None]:
+        """One that has ended turns out to have failed."""
+
+    @property
     def open(self) -> Callable[[], None]:
         """A websocket is open."""
 
@@ -73,6 +77,7 @@ class AttachedSeat:
     begin: Callable[[], int] = staticmethod(lib.grd_here_begin)
     respond: Callable[[], None] = staticmethod(lib.grd_here_respond)
     end: Callable[[int], None] = staticmethod(lib.grd_here_end)
+    fail: Callable[[], None] = staticmethod(lib.grd_here_fail)
     open: Callable[[], None] = staticmethod(lib.grd_here_open)
     close: Callable[[], None] = staticmethod(lib.grd_here_close)
 
@@ -91,6 +96,7 @@ class SlotSeat:
         self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
         self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
         self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
+        self.fail: Callable[[], None] = partial(lib.grd_seat_fail, seat)
         self.open: Callable[[], None] = partial(lib.grd_seat_open, seat)
         self.close: Callable[[], None] = partial(lib.grd_seat_close, seat)
         lib.grd_seat_state(seat, READY)
@@ -126,8 +132,11 @@ class StatsSeat:
             leave = self._stats.decr_writing if how & _WRITING else self._stats.decr_calling
             leave()
 
+    def fail(self) -> None:
+        """See Seat: the Struct has no member for errors."""
+
     def open(self) -> None:
-        """See Seat: the Struct has no member for them."""
+        """See Seat: nor for websockets."""
 
     def close(self) -> None:
         """See Seat: nor for their end."""
@@ -159,14 +168,14 @@ class Request:
                 a strange one.
             failed: its application raised.
         """
-        phase, self._phase = self._phase, _ENDED
-        if phase != _ENDED:
+        phase, self._phase = self._phase, ENDED
+        if phase != ENDED:
             self._seat.end(phase | hundreds | (_ERROR if failed else 0))
 
     def cancel(self) -> None:
         """Take it back: it never reached the application."""
-        phase, self._phase = self._phase, _ENDED
-        if phase != _ENDED:
+        phase, self._phase = self._phase, ENDED
+        if phase != ENDED:
             self._seat.end(phase | lib.GRD_CANCELLED)
 
 

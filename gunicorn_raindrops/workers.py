@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-from . import asgi, scoreboard, wsgi
+from . import asgi, scoreboard, tornado_requests, wsgi
 from .seat import AttachedSeat, Request, hundreds_of
 from .status import StatusApp
 
@@ -295,12 +295,24 @@ class AroundWSGI(Way):
 
 
 class Tornado(AroundWSGI):
-    """tornado: it calls no hooks, and runs a WSGI application on its loop, a request at a time."""
+    """tornado: it calls no hooks. A WSGI application runs on its loop, a request at a time, unless
+    it comes in a container with an executor; an application of tornado's own has no such limit,
+    and no place to show the status."""
 
-    @classmethod
-    def capacity(cls, worker: Any) -> int:
+    def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Way."""
-        return 1
+        tornado = sys.modules["tornado.web"], sys.modules["tornado.wsgi"]
+        capacity = 1
+        if isinstance(worker.wsgi, tornado[0].Application):
+            tornado_requests.count(worker.wsgi, AttachedSeat())
+            capacity = super().capacity(worker)
+        elif isinstance(worker.wsgi, tornado[1].WSGIContainer):
+            container = worker.wsgi
+            container.wsgi_application = self.around(container.wsgi_application, app)
+            capacity = getattr(getattr(container, "executor", None), "_max_workers", 1)
+        else:
+            super().wrap(worker, app)
+        scoreboard.set_capacity(capacity)
 
 
 class AroundASGI(Way):

@@ -21,7 +21,7 @@ ORDER = [
     {"__init__"},
     {"runtime"},
     {"middleware", "server", "watcher"},
-    {"asgi", "wsgi"},
+    {"asgi", "tornado_requests", "wsgi"},
     {"http_head", "status"},
     {"prometheus", "render"},
     {"snapshot"},

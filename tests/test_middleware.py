@@ -763,6 +763,7 @@ TRAILERS = {"type": "http.response.trailers", "headers": []}
     [
         ([START, MORE], {"2xx": 1}, 0),
         ([START, BODY, LookupError()], {"2xx": 1}, 0),
+        ([{**START, "status": 500}, BODY, LookupError()], {"5xx": 1}, 1),
         ([LookupError()], {"5xx": 1}, 1),
         ([START, LookupError()], {"2xx": 1}, 1),
         ([START, MORE, LookupError()], {"2xx": 1}, 1),

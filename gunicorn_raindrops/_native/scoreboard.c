@@ -380,6 +380,11 @@ static void end_in(struct grd_slot *slot, uint32_t how)
 	grd_atomic_add(&slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
 }
 
+static void fail_in(struct grd_slot *slot)
+{
+	grd_atomic_add(&slot->errors, 1);
+}
+
 static void open_in(struct grd_slot *slot)
 {
 	grd_atomic_add(&slot->websockets, 1);
@@ -398,6 +403,7 @@ int grd_here_begin(void)
 
 void grd_here_respond(void) { respond_in(here); }
 void grd_here_end(uint32_t how) { end_in(here, how); }
+void grd_here_fail(void) { fail_in(here); }
 void grd_here_open(void) { open_in(here); }
 void grd_here_close(void) { close_in(here); }
 
@@ -436,6 +442,12 @@ void grd_seat_end(struct grd_seat *seat, uint32_t how)
 {
 	if (is_ours(seat))
 		end_in(seat->slot, how);
+}
+
+void grd_seat_fail(struct grd_seat *seat)
+{
+	if (is_ours(seat))
+		fail_in(seat->slot);
 }
 
 void grd_seat_open(struct grd_seat *seat)

@@ -147,6 +147,7 @@ void grd_seat_state(struct grd_seat *seat, uint32_t state);
 int grd_seat_begin(struct grd_seat *seat);              /* calling; 0: another process's seat */
 void grd_seat_respond(struct grd_seat *seat);           /* calling -> writing */
 void grd_seat_end(struct grd_seat *seat, uint32_t how);
+void grd_seat_fail(struct grd_seat *seat);              /* one that has ended was an error */
 void grd_seat_open(struct grd_seat *seat);              /* a websocket */
 void grd_seat_close(struct grd_seat *seat);
 
@@ -155,6 +156,7 @@ void grd_seat_close(struct grd_seat *seat);
 int grd_here_begin(void);                               /* always 1 */
 void grd_here_respond(void);
 void grd_here_end(uint32_t how);
+void grd_here_fail(void);
 void grd_here_open(void);
 void grd_here_close(void);
 /* cffi: end */

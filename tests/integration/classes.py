@@ -106,3 +106,10 @@ if "WORKER_CLASS" in os.environ:  # a cell of the matrix: one alone, on the guni
 IDS = [f"{g}-{one.name}" for g, one in PAIRS]
 each = pytest.mark.parametrize(("gunicorn", "kind"), PAIRS, ids=IDS)
 """A test's parameters: each worker class on each gunicorn that it is tried on."""
+
+
+def among(*names):
+    """Return a test's parameters: worker classes, by default all, each on one gunicorn."""
+    chosen = [CLASSES[name] for name in names or CLASSES]
+    pairs = [(one.gunicorns[0], one) for one in chosen]
+    return pytest.mark.parametrize(("gunicorn", "kind"), pairs, ids=[one.name for one in chosen])

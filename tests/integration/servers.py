@@ -153,6 +153,10 @@ class Server:
             found = sum(line.startswith("Traceback") for line in self.log)
             assert found <= self.tracebacks, "\n".join(self.log)
 
+    def kill(self):
+        """End it at once: several kinds of worker take seconds to see that they are to stop."""
+        os.killpg(self.pid, signal.SIGKILL)
+
     def _stop(self):
         """End all arbiters, the newest first; who does not end within bounds is left over."""
         until = time.monotonic() + WAIT

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .classes import IDS, PAIRS, each
+from .classes import IDS, PAIRS, among, each
 from .servers import Server, alive, connect, eventually
 
 
@@ -81,12 +81,10 @@ def test_a_response_under_way_is_writing(shared, path):
     assert since.requests(1) == {"requests": 1, "2xx": 1}
 
 
-@each
+@among("sync", "gthread", "gevent", "eventlet")
 def test_a_file_is_still_sent_by_the_kernel(serve, gunicorn, kind):
     """The file wrapper reaches gunicorn as it is, so sendfile(2) happens."""
     kind.available(gunicorn)
-    if kind.is_asgi or kind.name in ("gevent_pywsgi", "tornado"):
-        pytest.skip("this server knows no files")
     conf = """
 import sys, gunicorn.http.wsgi as wsgi
 real = wsgi.Response.sendfile
@@ -227,12 +225,12 @@ def test_saturated(serve, gunicorn, kind):
             # A bound so far from the truth (under 2 ms) that only a status that waits breaks it.
             assert slowest < 1.0
         finally:
-            os.killpg(server.pid, signal.SIGKILL)
+            server.kill()
             for one in clients:
                 one.close()
 
 
-@each
+@among()
 def test_a_worker_that_finishes_gracefully_shows_it(serve, gunicorn, kind, background):
     """After SIGTERM a worker ends the request that it has."""
     kind.available(gunicorn)

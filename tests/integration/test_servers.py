@@ -32,7 +32,8 @@ COMMANDS = {
     "uvicorn-fork": [*PREFORK, "uvicorn", "{fd}", "4"],
     "uwsgi": [
         str(BIN / "uwsgi"), "--http-socket", "127.0.0.1:0", "--master", "--processes", "4",
-        "--module", "counted_wsgi:app", "--die-on-term", "--worker-reload-mercy", "3", "--need-app", "--disable-logging",
+        "--module", "counted_wsgi:app", "--die-on-term", "--worker-reload-mercy", "3",
+        "--need-app", "--disable-logging",
     ],
     "uvicorn": [
         str(BIN / "uvicorn"), "--fd", "{fd}", "--workers", "4", "--log-level", "error",
