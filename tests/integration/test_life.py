@@ -12,12 +12,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from .load import Gate, Load, exact
-from .servers import WAIT, Server, children, connect, eventually, session
+from .servers import WAIT, Background, Server, children, connect, eventually, session
 
 INSTALL = "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(){})\n"
 # gunicorn heeds WINCH only when it is a daemon, and does not become one where it finds this
@@ -48,16 +49,27 @@ def test_preload(serve, gunicorn):
 
 
 def reload_twice(server):
-    """Hang up under load; what was answered is counted, by two workers in the end."""
+    """Hang up under load; what was answered is counted, by two workers in the end. No status
+    answer was lost with a worker."""
     server.ready(2)
+    reader, over = Background(), threading.Event()
+    reader.add(read_on, server, over)
     with Load(server.address) as load:
         for _ in range(2):
             load.more(10)
             new_workers(server, 2)
         load.more(10)
+    over.set()
+    reader.join()
     status = exact(server, load)
     assert len(status["workers"]) == 2
     assert server.warnings() == []
+
+
+def read_on(server, over):
+    """Read the status again and again."""
+    while not over.wait(0.001):
+        server.text()
 
 
 def test_hooks_come_and_go(serve, gunicorn, tmp_path):
