@@ -493,7 +493,7 @@ def test_dropped_privileges(serve, tmp_path):
     env = {"RAINDROPS_FILE": str(tmp_path / "board")}
     # preloaded, for nobody may be unable to read our Python
     args = ["--workers", "2", "--preload", "--user", "nobody", "--group", "nogroup"]
-    with serve(*args, env=env, gunicorn=gunicorn) as server:
+    with serve(*args, env=env) as server:
         server.ready(2)
         assert {Path(f"/proc/{pid}").stat().st_uid for pid in server.workers()} == {
             pwd.getpwnam("nobody").pw_uid
