@@ -12,8 +12,9 @@ OLD_GUNICORN := .venv-gunicorn23
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
 
+# Three at once: most of them wait for servers.
 test: $(BUILT) $(OLD_GUNICORN)/.built lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 3
 	$(MAKE) --no-print-directory test-pythons
 
 # The one wheel, on every supported Python of pyenv's that is there.
@@ -49,7 +50,7 @@ $(BUILT): pyproject.toml setup.py $(NATIVE)
 
 $(OLD_GUNICORN)/.built: $(BUILT)
 	$(PYTHON) -m venv $(OLD_GUNICORN)
-	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' -e .
+	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' gevent eventlet uvicorn -e .
 	@touch $@
 
 clean:

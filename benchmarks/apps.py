@@ -31,3 +31,14 @@ def collect(environ, start_response):
     gc.collect()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d" % os.getpid()]
+
+
+ASGI_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS]
+
+
+async def hello_asgi(scope, receive, send):
+    """Answer at once, as an ASGI application; the lifespan is nothing to it."""
+    if scope["type"] != "http":
+        raise RuntimeError(f"no {scope['type']} here")
+    await send({"type": "http.response.start", "status": 200, "headers": ASGI_HEADERS})
+    await send({"type": "http.response.body", "body": BODY})

@@ -306,11 +306,16 @@ def foreign_sockets(bench: Bench) -> None:
 def two_hundred(bench: Bench) -> None:
     """200 listeners by name against one dump of everything, which nothing could do with less."""
     requests = listeners._tcp_request(socket.AF_INET, True, frozenset())
-    requests += listeners._tcp_request(socket.AF_INET, False, frozenset())
+    established, any_port = 1 << 1, bytes(2)
+    requests += listeners._message(
+        listeners._INET_REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, established, any_port)
+    )
 
     def dump() -> list[int]:
         table = sock_diag._Table(1024)
-        return timed(lambda: table.dump(bench.sock.fileno(), requests))
+        times = timed(lambda: table.dump(bench.sock.fileno(), requests))
+        assert sum(row.active for row in table.rows()) >= CONNECTIONS
+        return times
 
     with contextlib.ExitStack() as stack:
         group = [stack.enter_context(listen()) for _ in range(200)]

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "memory": QUICK,
     "throughput": QUICK,
     "convoy": QUICK,
+    "histogram": QUICK,
     "listeners": ["--rounds", "5"],
 }
 """The benchmarks, and what makes each a quick one."""

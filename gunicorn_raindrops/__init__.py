@@ -7,24 +7,28 @@ use on their own as well.
 from typing import TYPE_CHECKING, Any
 
 from .listeners import InetDiagSocket, ListenStats, tcp_listener_stats, unix_listener_stats
-from .shm import Raindrops, Struct
+from .shm import Gauge, Raindrops, Struct, WorkerGauge
 from .tcp_info import TCPInfo
 
 if TYPE_CHECKING:
     from .histogram import Histogram
     from .middleware import ASGIMiddleware, Middleware
+    from .prometheus import PrometheusCollector
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ASGIMiddleware",
+    "Gauge",
     "Histogram",
     "InetDiagSocket",
     "ListenStats",
     "Middleware",
+    "PrometheusCollector",
     "Raindrops",
     "Struct",
     "TCPInfo",
+    "WorkerGauge",
     "__version__",
     "hooks",
     "tcp_listener_stats",
@@ -32,7 +36,12 @@ __all__ = [
 ]
 
 
-_LATER = {"ASGIMiddleware": ".middleware", "Histogram": ".histogram", "Middleware": ".middleware"}
+_LATER = {
+    "ASGIMiddleware": ".middleware",
+    "Histogram": ".histogram",
+    "Middleware": ".middleware",
+    "PrometheusCollector": ".prometheus",
+}
 
 
 def __getattr__(name: str) -> Any:

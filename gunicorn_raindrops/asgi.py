@@ -1,8 +1,9 @@
-"""One ASGI request, seen from between the server and the application.
+"""One ASGI request or websocket, seen from between the server and the application.
 
 Calling ends with `http.response.start`, writing with the response's last message, or when the
 application's coroutine ends before it has sent that. What it does later, in background tasks, is
-no request; nor is a websocket, nor the lifespan.
+no request; nor is the lifespan. A websocket is open from the application's accept to its close,
+the client's disconnect, or the application's end; a handshake that it refuses counts as nothing.
 
 A server may hold the start back until the first byte of the body, and then turn it into a 500 if
 the application raises between the two. That is not seen here: the status that was given counts.
@@ -13,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from .seat import Request, Seat
-from .status import Answer
+from .seat import CALLING, Request, Seat
+from .status import Answer, StatusApp
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,23 +33,26 @@ async def call(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send)
         exchange.fail()
         raise
     except BaseException:  # cancelled, which is the server's wish and no error
-        exchange.end(exchange.status)
+        exchange.end(exchange.hundreds or 0)
         raise
     exchange.finish()
 
 
 class Exchange(Request):
-    """A request and what is known of its response."""
+    """A request and what is known of its response. `hundreds`: its status's class, 0 for a strange
+    one; None before the server has taken a status."""
 
-    __slots__ = ("_client_gone", "_receive", "_send", "_trailers", "status")
+    __slots__ = ("_client_gone", "_is_streamed", "_receive", "_send", "_trailers", "hundreds")
 
     def __init__(self, seat: Seat, receive: Receive, send: Send) -> None:
-        super().__init__(seat)
+        self._seat = seat
+        self._phase = CALLING
         self._receive = receive
         self._send = send
         self._client_gone = False
+        self._is_streamed = False
         self._trailers = False
-        self.status: str | None = None
+        self.hundreds: int | None = None
 
     async def receive(self) -> Message:
         """Stand in for the server's receive."""
@@ -57,21 +61,46 @@ class Exchange(Request):
             self._client_gone = True
         return message
 
-    async def send(self, message: Message) -> None:
-        """Stand in for the server's send."""
-        starts = message["type"] == "http.response.start"
-        if starts:
+    def send(self, message: Message) -> Awaitable[None]:
+        """Stand in for the server's send.
+
+        A response of one small body ends as it is handed over: the server need not wait for the
+        client then, and a coroutine around its own would be most of what a request costs here.
+        """
+        kind = message["type"]
+        if kind == "http.response.start":
             self.respond()
+            return self._start(message)
+        hundreds = self.hundreds
+        if (
+            kind == "http.response.body"
+            and hundreds is not None
+            and not self._is_streamed
+            and not message.get("more_body")
+            and len(message.get("body", b"")) <= SMALL
+        ):
+            self.end(hundreds)
+            return self._send(message)
+        self._is_streamed = True
+        return self._go_on(message)
+
+    async def _start(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError:  # so servers say that the client is gone
             self._client_gone = True
             raise
-        if starts:
-            self.status = str(message["status"])
-            self._trailers = bool(message.get("trailers"))
-        elif self._is_last(message):
-            self.end(self.status)
+        self.hundreds = _HUNDREDS.get(message["status"], 0)
+        self._trailers = self._is_streamed = bool(message.get("trailers"))
+
+    async def _go_on(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self._client_gone = True
+            raise
+        if self._is_last(message):
+            self.end(self.hundreds or 0)
 
     def _is_last(self, message: Message) -> bool:
         if message["type"] == "http.response.trailers":
@@ -85,16 +114,63 @@ class Exchange(Request):
         """The application raised: servers answer 500 if they still can. If it raised since the
         client is gone, that is no error."""
         if self._client_gone:
-            self.end(self.status)
+            self.end(self.hundreds or 0)
         else:
-            self.end(self.status or "500", failed=True)
+            self.end(5 if self.hundreds is None else self.hundreds, failed=True)
 
     def finish(self) -> None:
         """The application has returned; servers answer 500 if it never gave a status."""
-        self.end(self.status or (None if self._client_gone else "500"))
+        never = 0 if self._client_gone else 5
+        self.end(never if self.hundreds is None else self.hundreds)
 
 
 _BODIES = {"http.response.body", "http.response.pathsend", "http.response.zerocopysend"}
+_HUNDREDS = {status: status // 100 for status in range(100, 600)}
+SMALL = 65536
+"""Bytes that servers take without waiting: asyncio's default high-water mark of a transport."""
+
+
+async def call_websocket(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:
+    """Await the application for a websocket, which counts in `seat` while it is open."""
+    websocket = WebSocket(seat, receive, send)
+    try:
+        await app(scope, websocket.receive, websocket.send)
+    finally:
+        websocket.close()
+
+
+class WebSocket:
+    """A websocket: a handshake, then open, then closed."""
+
+    __slots__ = ("_is_open", "_receive", "_seat", "_send")
+
+    def __init__(self, seat: Seat, receive: Receive, send: Send) -> None:
+        self._seat = seat
+        self._receive = receive
+        self._send = send
+        self._is_open = False
+
+    async def receive(self) -> Message:
+        """Stand in for the server's receive."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self.close()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Stand in for the server's send."""
+        if message["type"] == "websocket.close":
+            self.close()
+        await self._send(message)
+        if message["type"] == "websocket.accept" and not self._is_open:
+            self._is_open = True
+            self._seat.open()
+
+    def close(self) -> None:
+        """It is over, which may be said more than once."""
+        if self._is_open:
+            self._is_open = False
+            self._seat.close()
 
 
 def environ(scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +179,8 @@ def environ(scope: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "REQUEST_METHOD": scope["method"],
         "PATH_INFO": path(scope),
-        "REMOTE_ADDR": client[0] if client else "",
+        # a unix peer's name is no address: some servers give bytes, or split it into letters
+        "REMOTE_ADDR": str(client[0]) if client else "",
         **{
             "HTTP_" + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
             for name, value in scope["headers"]
@@ -115,6 +192,14 @@ def path(scope: Mapping[str, Any]) -> str:
     """Return the path below where the application is mounted, which WSGI calls PATH_INFO."""
     whole, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
     return whole.removeprefix(root) if whole.startswith(root + "/") else whole
+
+
+def exposed(app: StatusApp, scope: Scope) -> Answer | None:
+    """Return the status's answer to a request; None if it is the application's."""
+    if not app.serves(path(scope)):
+        return None
+    made = environ(scope)
+    return app.exposed(made) if app.exposes_to(made) else None
 
 
 async def respond(answer: Answer, method: str, send: Send) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -52,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
     Ctrl-C ends it with 130, as a shell expects; a closed pipe with 0: nobody wants more.
     """
+    if sys.stdout is None:  # closed before the start
+        return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _warn(args.addresses)
         _watch(args)
@@ -79,8 +84,8 @@ def _watch(args: argparse.Namespace) -> None:
         sys.stdout.flush()
         if args.delay is None:
             return
-        due += args.delay
-        time.sleep(max(0.0, due - time.monotonic()))
+        due = max(due + args.delay, now := time.monotonic())
+        time.sleep(due - now)
 
 
 def _read(addresses: list[str], everything: bool) -> dict[str, ListenStats]:

@@ -1,4 +1,4 @@
-"""The Gunicorn server hooks: the only room that knows gunicorn's objects.
+"""The Gunicorn server hooks: the only room that knows gunicorn's objects, but for its workers.
 
 In a gunicorn.conf.py without hooks of its own:
 
@@ -8,11 +8,12 @@ In one that has some, as its last line:
 
     gunicorn_raindrops.hooks.install(globals(), bind="127.0.0.1:9180")
 
-Theory of operation. In the arbiter, `on_starting` makes the scoreboard and opens the status
-address, and `pre_fork` claims a slot for the worker to come. In the worker, `post_fork` takes the
-slot over, `post_worker_init` wraps the application and starts the status thread. Then, a request:
-`pre_request` begins it, the wrapper turns calling into writing when the application's callable
-has returned, `post_request` ends it. In the arbiter again, `child_exit` frees the slot.
+Theory of operation. In the arbiter, `on_starting` makes the scoreboard, `when_ready` opens the
+status address, and `pre_fork` claims a slot for the worker to come. In the worker, `post_fork`
+takes the slot over, `post_worker_init` wraps the application and starts the status thread. Then,
+a request: `pre_request` begins it, the wrapper turns calling into writing when the application's
+callable has returned, `post_request` ends it; `workers` knows for which worker classes it is so,
+and what counts in the others. In the arbiter again, `child_exit` frees the slot.
 
 gunicorn calls none of this under guard: an exception in `pre_fork` or `child_exit` would end the
 arbiter, one in `pre_request` the request. So each hook that does more than count runs under
@@ -21,12 +22,10 @@ arbiter, one in `pre_request` the request. So each hook that does more than coun
 
 from __future__ import annotations
 
-import errno
+import collections
 import functools
 import logging
 import os
-import socket
-import ssl
 import sys
 import traceback
 from collections.abc import Callable, MutableMapping
@@ -35,12 +34,10 @@ from typing import Any, TypeVar
 import gunicorn
 from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
-from gunicorn.workers.sync import SyncWorker
 
-from . import __version__, scoreboard, settings
+from . import __version__, scoreboard, settings, unpatched, user_counters, workers
 from .runtime import Runtime
 from .snapshot import Arbiter
-from .status import StatusApp
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
 # gunicorn's settings would set it.
@@ -60,8 +57,8 @@ __all__ = [
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
-_CLIENT_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN}
 _INSTALLED = "_gunicorn_raindrops"
+MOST_LATE = 16  # warnings that wait for a heartbeat
 
 _keywords: dict[str, Any] = {}
 """The settings that `install` was given last; gunicorn runs a conf file again at each HUP."""
@@ -103,25 +100,33 @@ def _guard(hook: Hook) -> Hook:
 
 
 def on_starting(server: Any) -> None:
-    """Make the scoreboard and open the status address.
+    """Make the scoreboard.
 
     Raises:
         RuntimeError: a setting is wrong. gunicorn prints it in one line and does not start.
     """
     try:
         chosen = settings.load(_keywords, os.environ)
+        user_counters.check(chosen.counters)
     except ValueError as error:
         if server.pidfile is not None:
             server.pidfile.unlink()
         raise RuntimeError(f"gunicorn-raindrops: {error}") from None
-    _start(server, chosen, True)
+    _start(server, chosen)
 
 
 @_guard
-def _start(server: Any, chosen: settings.Settings, patient: bool = False) -> None:
+def _start(server: Any, chosen: settings.Settings) -> None:
     _process.runtime = Runtime.start(
-        chosen, functools.partial(_warn, server.log), server.log.info, os.environ, patient
+        chosen, functools.partial(_warn, server.log), server.log.info, os.environ
     )
+
+
+def _start_late(server: Any, chosen: settings.Settings) -> None:
+    """Start while the server runs: the hooks first appeared at a HUP."""
+    _start(server, chosen)
+    if _process.runtime is not None:
+        _process.runtime.open()
 
 
 @_guard
@@ -129,11 +134,12 @@ def on_reload(server: Any) -> None:
     """Take over what changed in the settings; wrong ones leave everything as it was."""
     try:
         chosen = settings.load(_keywords, os.environ)
+        user_counters.check(chosen.counters)
     except ValueError as error:
         server.log.warning("gunicorn-raindrops: %s; the settings stay as they were", error)
         return
     if _process.runtime is None:
-        _start(server, chosen)
+        _start_late(server, chosen)
     else:
         _process.warned.clear()
         _process.runtime.reload(chosen, alone=_is_alone(server))
@@ -147,17 +153,15 @@ def _is_alone(server: Any) -> bool:
 
 @_guard
 def when_ready(server: Any) -> None:
-    """Try the listeners once: a failure is warned of here, not by every worker anew.
-
-    gunicorn has waited for its own to get free; so has the status address by then.
-    """
+    """Open the status address, and try the listeners once: a failure is warned of here, not by
+    every worker anew."""
     if _process.runtime is not None:
-        _process.runtime.open_again()
-    if not _counts(server.worker_class):
+        _process.runtime.open()
+    if workers.of(server.worker_class) is None:
         _warn(
             server.log,
             f"requests are not counted with worker class {server.cfg.worker_class_str}, "
-            "only with sync and gthread",
+            "which is not one of those that are known",
         )
     exposes = _process.runtime is not None and _process.runtime.settings.expose
     if exposes and _hides_peers(server.cfg):
@@ -175,15 +179,21 @@ def _try_listeners(server: Any) -> None:
 @_guard
 def pre_fork(server: Any, worker: Any) -> None:
     """Claim a slot for a worker; free those whose workers went without `child_exit`."""
-    if _process.runtime is None:  # these hooks first appeared at a HUP
-        _start(server, settings.load(_keywords, os.environ))
+    if _process.runtime is None:
+        _start_late(server, settings.load(_keywords, os.environ))
     if _process.runtime is not None:
         _process.runtime.claim(worker, gone=lambda old: _is_gone(server, old))
 
 
 def _is_gone(server: Any, worker: Any) -> bool:
-    """Tell whether gunicorn has forgotten a worker, which it does after it was reaped."""
-    return isinstance(worker.pid, int) and server.WORKERS.get(worker.pid) is not worker
+    """Tell whether a worker is no more.
+
+    gunicorn forgets it when it was reaped; before 24 it never does where that was before the
+    worker was registered.
+    """
+    if not isinstance(worker.pid, int):  # it is being forked
+        return False
+    return server.WORKERS.get(worker.pid) is not worker or not scoreboard.lives(worker.pid)
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -194,9 +204,14 @@ def child_exit(server: Any, worker: Any) -> None:
     runtime = _process.runtime
     if runtime is not None:
         try:
-            runtime.release(worker)
+            runtime.release(worker, _pid)
         except Exception as error:
             runtime.later(f"child_exit failed: {type(error).__name__}: {error}")
+
+
+def _pid(worker: Any) -> int | None:
+    """Return a worker's pid; None while it is being forked."""
+    return worker.pid if isinstance(worker.pid, int) else None
 
 
 @_guard
@@ -220,65 +235,69 @@ def _identity(cfg: Any, pid: int, started: float) -> Arbiter:
 # In a worker.
 
 
-def _counts(worker_class: type) -> bool:
-    """Tell whether these workers run a request in one thread from pre_request to post_request."""
-    return issubclass(worker_class, SyncWorker) or _is_threaded(worker_class)
-
-
-def _is_threaded(worker_class: type) -> bool:
-    # Not imported here: it brings more along than all of ours, and most servers run without it.
-    gthread = sys.modules.get("gunicorn.workers.gthread")
-    return gthread is not None and issubclass(worker_class, gthread.ThreadWorker)
-
-
-def _capacity(worker: Any) -> int:
-    """How many requests a worker can run at once."""
-    return int(worker.cfg.threads) if _is_threaded(type(worker)) else 1
-
-
 @_guard
 def post_fork(server: Any, worker: Any) -> None:
-    """Take over the slot that the arbiter claimed, and see the end coming: on SIGTERM a worker
-    finishes what it has."""
-    runtime = _process.runtime
+    """Take over the slot that the arbiter claimed, and see the end coming."""
+    runtime, way = _process.runtime, workers.of(type(worker))
     if runtime is None:
         return
-    if not runtime.take(worker, worker.age, _capacity(worker)) or not _counts(type(worker)):
-        return
-    handle_exit = worker.handle_exit
-
-    def finishing(sig: int, frame: Any) -> None:
-        scoreboard.finishing()
-        handle_exit(sig, frame)
-
-    worker.handle_exit = finishing
+    runtime.take(worker, worker.age, way.capacity(worker) if way else 0)
+    if way:
+        way.watch_exit(worker)
 
 
 @_guard
 def post_worker_init(worker: Any) -> None:
-    """Wrap the application and start the status thread."""
-    runtime = _process.runtime
-    if runtime is None or not _counts(type(worker)):
+    """Start the status thread, and decide how this worker's requests are counted."""
+    runtime, way = _process.runtime, workers.of(type(worker))
+    if runtime is None or way is None:
+        _count(workers.Way())
         return
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
     arbiter = _identity(worker.cfg, worker.ppid, runtime.started)
-    app = runtime.serve(arbiter, worker.sockets, functools.partial(_warn, worker.log))
-    worker.wsgi = _counted(worker.wsgi)
-    if app is not None and runtime.settings.expose and not _hides_peers(worker.cfg):
-        worker.wsgi = _exposed(worker.wsgi, app)
+    app = runtime.serve(arbiter, worker.sockets, _warner(worker))
+    exposes = runtime.settings.expose and not _hides_peers(worker.cfg)
+    counting = way()
+    _count(counting)
+    if not way.hooks:
+        _put_back(worker.cfg)
+    counting.wrap(worker, app if exposes else None)
     scoreboard.ready()
 
 
-def _counted(application: Callable[..., Any]) -> Callable[..., Any]:
-    respond = scoreboard.respond
+def _warner(worker: Any) -> Callable[[str], None]:
+    """Return what the status thread warns with.
 
-    def counted(environ: Any, start_response: Any) -> Any:
-        iterable = application(environ, start_response)
-        respond()
-        return iterable
+    Where logging's locks are a hub's, that thread must not touch them: the worker then logs for it,
+    at its next heartbeat.
+    """
+    warn = functools.partial(_warn, worker.log)
+    if not unpatched.is_patched():
+        return warn
+    late: collections.deque[str] = collections.deque(maxlen=MOST_LATE)
 
-    return counted
+    def tell() -> None:
+        while late:
+            warn(late.popleft())
+
+    workers.before(worker, "notify", tell)
+    return late.append
+
+
+def _count(way: workers.Way) -> None:
+    """Have the request hooks count as this worker needs it: decided here, not at each request."""
+    global _begin, _end
+    _begin, _end = way.begin, way.end
+
+
+def _put_back(cfg: Any) -> None:
+    """Put gunicorn's own request hooks back where ours have nothing to do: its asgi worker makes
+    more of a request, and waits for more, when it sees others."""
+    for name in ("pre_request", "post_request"):
+        setting = cfg.settings[name]
+        if setting.get() is globals()[name]:
+            setting.set(setting.default)
 
 
 def _hides_peers(cfg: Any) -> bool:
@@ -287,31 +306,10 @@ def _hides_peers(cfg: Any) -> bool:
     return cfg.proxy_protocol not in (False, "off")  # before 25 it is a switch
 
 
-def _as_it_came(environ: Any) -> Any:
-    """Return an environ without the name of a unix peer, who may have chosen any, also one that
-    reads like an address."""
-    sock = environ.get("gunicorn.socket")
-    if sock is None or sock.family != socket.AF_UNIX:
-        return environ
-    return {**environ, "REMOTE_ADDR": ""}
-
-
-def _exposed(application: Callable[..., Any], app: StatusApp) -> Callable[..., Any]:
-    def exposed(environ: Any, start_response: Any) -> Any:
-        if not (app.serves(environ["PATH_INFO"]) and app.exposes_to(_as_it_came(environ))):
-            return application(environ, start_response)
-        scoreboard.cancel()  # no request of the application's
-        answer = app.exposed(environ)
-        start_response(answer.status_line, answer.all_headers())
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
-
-    return exposed
-
-
 # The request.
 
-_begin = scoreboard.begin
-_END = scoreboard.END
+_begin = workers.Sync.begin
+_end = workers.Sync.end
 
 if sys.version_info >= (3, 11):
     _error = sys.exception
@@ -331,37 +329,6 @@ def pre_request(worker: Any, req: Any) -> None:
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
     """End a request."""
     _end(worker, resp, _error())
-
-
-def _end(worker: Any, resp: Any, error: BaseException | None) -> None:
-    if error is None and worker.alive:
-        try:
-            return _END[resp.status[0]]()
-        except (AttributeError, IndexError, KeyError, TypeError):
-            pass  # no response, or a strange status
-    return _end_specially(worker, resp, error)
-
-
-def _end_specially(worker: Any, resp: Any, error: BaseException | None) -> None:
-    """End a request that failed, or was the last one, or never came to the application.
-
-    gunicorn calls post_request while the request's exception passes by. An application that
-    raises before its first byte leaves a status that is None, or one that was never sent: the
-    client got a 500. If it is the client that went, the status stands as it was meant.
-    """
-    if not worker.alive:
-        scoreboard.finishing()
-    if resp is None:
-        scoreboard.cancel()
-        return
-    gone = isinstance(error, ssl.SSLError) or (
-        isinstance(error, OSError) and error.errno in _CLIENT_GONE
-    )
-    if error is not None and not gone:
-        scoreboard.fail()
-    sent = resp.headers_sent or error is None or gone
-    status = str(resp.status) if sent and resp.status else "500"
-    _END.get(status[0], scoreboard.end_other)()
 
 
 # Beside a user's own hooks.
@@ -406,7 +373,7 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
     return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
 
 
-_ARITIES = {"pre_fork": 2, "post_fork": 2, "pre_request": 2, "child_exit": 2}
+_ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit"), 2)
 
 
 def _begin_(worker: Any, req: Any) -> None:

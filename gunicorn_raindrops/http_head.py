@@ -23,6 +23,7 @@ class Request(NamedTuple):
     method: str
     path: str
     authorization: str | None
+    accept: str | None
 
 
 def parse(received: bytes) -> Request | None:
@@ -48,13 +49,17 @@ def parse(received: bytes) -> Request | None:
     lengths = {value for name, value in headers if name == b"content-length"}
     if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
         raise ValueError("bad Content-Length")
-    authorization = values.get(b"authorization")
     path = _ABSOLUTE.sub(b"", line[2], count=1) if line[2][:1] != b"/" else line[2]
     return Request(
         line[1].decode(),
         re.split("[?#]", path.decode())[0] or "/",
-        None if authorization is None else authorization.decode("latin-1"),
+        _text(values.get(b"authorization")),
+        _text(values.get(b"accept")),
     )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _header(line: bytes) -> tuple[bytes, bytes]:

@@ -118,13 +118,21 @@ class Middleware(_Base):
 class ASGIMiddleware(_Base):
     """Count the requests of an ASGI application and answer its status path.
 
-    Everything is as with `Middleware`. Websockets and the lifespan pass through, uncounted.
+    Everything is as with `Middleware`. An open websocket is counted as one, not as a request; the
+    lifespan passes through.
     """
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
             return
+        place = self._seats.find() if scope["type"] == "websocket" else None
+        if place is None:
+            await self._app(scope, receive, send)
+        else:
+            await asgi.call_websocket(self._app, place, scope, receive, send)
+
+    async def _http(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if self._status.serves(asgi.path(scope)):
             environ = asgi.environ(scope)
             if self._status.exposes_to(environ):
@@ -185,6 +193,7 @@ def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats
             sampler.take(),
             calling=stats[calling],
             writing=stats[writing],
+            websockets=None,
             requests=None,
             responses=None,
             errors=None,

@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import tempfile
+from functools import partial
 from typing import Any
 
 from ._native._counters import ffi, lib
@@ -36,7 +37,7 @@ def open_shared(file: File | None, name: str = "raindrops") -> int:
         fd = os.dup(_descriptor(file))
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError(f"file {file!r} is not a regular file")
+            raise ValueError(f"{file!r} is not a regular file")
     except BaseException:
         os.close(fd)
         raise
@@ -86,11 +87,30 @@ def seal(fd: int) -> None:
 
 
 class Mapping:
-    """Shared pages of a file, from its beginning; they go when the last reference does."""
+    """Shared pages of a file, from its beginning; they go when the last reference does.
 
-    def __init__(self, fd: int, length: int) -> None:
+    Args:
+        fd: the file's descriptor.
+        length: bytes.
+        guarded: whoever cuts the file short kills nobody (see guard.h), but from then on these
+            pages are `lost`.
+    """
+
+    def __init__(self, fd: int, length: int, *, guarded: bool = False) -> None:
         address = lib.grd_map(fd, length)
         if address == ffi.NULL:
             raise OSError(ffi.errno, f"cannot map {length} bytes: {os.strerror(ffi.errno)}")
+        guard = lib.grd_guard(address, length) if guarded else -1
         self.length = length
-        self.address = ffi.gc(address, lambda at: lib.grd_unmap(at, length), length)
+        self.address = ffi.gc(address, partial(_unmap, guard, length), length)
+        self._guard = guard
+
+    @property
+    def lost(self) -> bool:
+        """Whether the file was cut short: what is written here is nobody's any more."""
+        return bool(lib.grd_lost(self._guard))
+
+
+def _unmap(guard: int, length: int, address: Any) -> None:
+    lib.grd_unguard(guard)
+    lib.grd_unmap(address, length)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json as _json
 from typing import Any
 
-from .snapshot import Listener, Snapshot, Worker
-
-CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+from .snapshot import CLASSES, Listener, Snapshot, Worker
+from .user_counters import UserCounter
 
 
 def text(snapshot: Snapshot) -> bytes:
-    """Return the original's format; a figure that is not known has no line."""
+    """Return the original's format, then the user's own counters; a figure that is not known has
+    no line."""
     lines = [f"calling: {snapshot.calling}", f"writing: {snapshot.writing}"]
     for listener in snapshot.listeners:
         for name in ("active", "queued"):
             figure = getattr(listener, name)
             if figure is not None:
                 lines.append(f"{listener.address} {name}: {figure}")
+    lines += [f"counters.{counter.name}: {counter.value}" for counter in snapshot.counters or ()]
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
@@ -41,6 +42,7 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         },
         "calling": snapshot.calling,
         "writing": snapshot.writing,
+        "websockets": snapshot.websockets,
         "requests": snapshot.requests,
         "responses": _by_class(snapshot.responses),
         "errors": snapshot.errors,
@@ -54,7 +56,7 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         "untracked": snapshot.untracked,
         "exits": None,
         "listeners": [_listener(listener) for listener in snapshot.listeners],
-        "counters": None,
+        "counters": _counters(snapshot.counters),
     }
 
 
@@ -66,6 +68,10 @@ def _workers(workers: tuple[Worker, ...] | None) -> list[dict[str, Any]] | None:
     return None if workers is None else [_worker(worker) for worker in workers]
 
 
+def _counters(counters: tuple[UserCounter, ...] | None) -> dict[str, int] | None:
+    return None if counters is None else {one.name: one.value for one in counters}
+
+
 def _worker(worker: Worker) -> dict[str, Any]:
     return {
         "slot": worker.slot,
@@ -74,6 +80,7 @@ def _worker(worker: Worker) -> dict[str, Any]:
         "state": worker.state,
         "calling": worker.calling,
         "writing": worker.writing,
+        "websockets": worker.websockets,
         "requests": worker.requests,
         "busy_seconds": None,
         "started": worker.started,

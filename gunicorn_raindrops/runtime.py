@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import _socket
 import contextlib
-import errno
+import dataclasses
+import functools
 import json
 import os
 import socket
@@ -19,11 +20,13 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from . import scoreboard, sock_diag, status, unpatched
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
-from .settings import Settings
-from .snapshot import Arbiter, Sampler, name_of
+from .settings import Address, Settings
+from .snapshot import Arbiter, Sampler, name_of, serve_here
 from .status import StatusApp
+from .user_counters import UserCounters, find
 
 INHERITED = "RAINDROPS_INHERITED"
 """Variable in which an arbiter names its descriptors for the one that it executes."""
@@ -44,9 +47,11 @@ class Runtime:
         self._info = info
         self._board: Scoreboard | None = None
         self._listener: Any = None
+        self._counters: UserCounters | None = None
         self._claims: dict[Any, Claim | None] = {}
         self._late: list[str] = []
-        self._taken = False
+        self._take: Callable[[Claim], bool] = lambda claim: False
+        self._standing = False
         self._kept = {name: getattr(settings, name) for name in KEPT}
 
     @classmethod
@@ -56,25 +61,34 @@ class Runtime:
         warn: Warn,
         info: Callable[..., None],
         environ: MutableMapping[str, str],
-        patient: bool = False,
     ) -> Runtime:
-        """Make the scoreboard and open the status address, in the arbiter.
+        """Make the scoreboard, in the arbiter; the status address is opened by `open`.
 
         Args:
             settings: checked settings.
             warn: called with a line for each part that failed.
-            info: a logger's info, for the address in use.
+            info: a logger's info, for the status address in use.
             environ: of this process; what an earlier arbiter has left there is taken over.
-            patient: a status address that is taken is tried once more, in `open_again`: the
-                orphans of a killed arbiter let it go when they notice.
         """
         runtime = cls(settings, warn, info)
-        board, listener, kept = _inherit(environ, settings)
-        runtime._board = board or runtime._make_board()
-        runtime._kept |= kept
+        will = _Will(environ)
+        runtime._board = will.board() or runtime._make_board()
+        runtime._kept |= will.kept()
         runtime._tell_kept()
-        runtime._open(listener, patient=patient)
+        runtime._share_counters(will.counters)
+        runtime._listener = will.listener(settings)
         return runtime
+
+    def _share_counters(self, go_on: Callable[[UserCounters], None]) -> None:
+        """Have the user's counters be those of all workers.
+
+        Args:
+            go_on: has them go on from where they were before.
+        """
+        self._counters = None
+        if self.settings.counters is not None and self._board is not None:
+            self._counters = UserCounters(find(self.settings.counters), self._board.slots)
+            go_on(self._counters)
 
     def _make_board(self) -> Scoreboard | None:
         slots, file = self.settings.max_workers, self.settings.file
@@ -91,29 +105,23 @@ class Runtime:
             self._warn(f"no shared memory, nothing is counted: {error}")
             return None
 
-    def _open(self, listener: Any = None, *, patient: bool = False) -> None:
-        """Listen on the status address, or go on with a listener that does."""
-        self._listener = listener
+    def open(self) -> None:
+        """Listen on the status address, or go on with the listener of an earlier arbiter.
+
+        Not before the application's listeners are open: where both want one address it is theirs.
+        """
         address, bind = self.settings.address, self.settings.bind
         if address is None:
             return
-        if listener is None:
+        if self._listener is None:
             try:
                 self._listener = open_listener(address)
             except OSError as error:
-                self._taken = patient and error.errno == errno.EADDRINUSE
-                if not self._taken:
-                    self._warn(f"bind: {bind} cannot be listened on: {error}; no status there")
+                self._warn(f"bind: {bind} cannot be listened on: {error}; no status there")
                 return
         if not self.settings.is_local and self.settings.token is None:
             self._warn(f"bind: {bind} can be reached from other machines; set a token")
         self._info("gunicorn-raindrops: status at %s", self._url())
-
-    def open_again(self) -> None:
-        """Listen on the status address, if it was taken at the start."""
-        if self._taken:
-            self._taken = False
-            self._open()
 
     def _url(self) -> str:
         name = name_of(self._listener.family, self._listener.getsockname())
@@ -132,12 +140,26 @@ class Runtime:
         """
         old, self.settings = self.settings, settings
         self._tell_kept()
+        if old.counters != settings.counters:
+            before = self._counters
+            self._share_counters(lambda counters: counters.go_on_from(before))
         if old.bind != settings.bind:
-            if alone:
-                self._stop_listening(old)
-            self._open()
+            self._move(old, alone)
         elif self._listener is None:  # taken then, perhaps free by now
-            self._open()
+            self.open()
+
+    def _move(self, old: Settings, alone: bool) -> None:
+        """Listen on the new status address; where that cannot be, go on with the old one."""
+        before, self._listener = self._listener, None
+        if alone and _same_port(old.address, self.settings.address):
+            _stop_listening(before, old)
+            before = None
+        self.open()
+        if self._listener is None and self.settings.address is not None:
+            self._listener = before
+            self.settings = dataclasses.replace(self.settings, bind=old.bind)
+        elif alone:
+            _stop_listening(before, old)
 
     def _tell_kept(self) -> None:
         """Warn of settings that differ from those which the scoreboard was made with."""
@@ -160,6 +182,8 @@ class Runtime:
         self._tell_late()
         if self._board is None:
             return
+        if self._board.lost:
+            self._renew()
         for old in [old for old in list(self._claims) if gone(old)]:
             self.release(old)
         claim = self._board.claim()
@@ -174,8 +198,20 @@ class Runtime:
             )
         self._claims[worker] = claim
 
-    def release(self, worker: Any) -> None:
-        """Free the slot of a worker that is gone; one that has none is no error."""
+    def _renew(self) -> None:
+        """Count anew: workers forked from now on share another scoreboard."""
+        self._warn(f"file: {self.settings.file} was cut short while in use; counting in memory")
+        self._claims.clear()
+        self._board = Scoreboard(self.settings.max_workers)
+
+    def release(self, worker: Any, pid_of: Callable[[Any], int | None] = lambda _: None) -> None:
+        """Free the slot of a worker that is gone; one that has none is no error.
+
+        Args:
+            worker: the worker.
+            pid_of: tells another worker's pid. The first that came when there was no slot, as at
+                a HUP, when old and new are there at once, gets this one.
+        """
         if self._board is None or worker not in self._claims:
             return
         claim = self._claims.pop(worker)
@@ -183,6 +219,15 @@ class Runtime:
             self._board.add_untracked(-1)
         else:
             self._board.release(claim)
+            self._seat_waiting(self._board, pid_of)
+
+    def _seat_waiting(self, board: Scoreboard, pid_of: Callable[[Any], int | None]) -> None:
+        waiting = (worker for worker, claim in self._claims.items() if claim is None)
+        worker = next((worker for worker in waiting if pid_of(worker)), None)
+        claim = board.claim(pid_of(worker)) if worker is not None else None
+        if claim is not None:
+            self._claims[worker] = claim
+            board.add_untracked(-1)
 
     def later(self, message: str) -> None:
         """Warn at the next occasion: this one must not log."""
@@ -202,25 +247,16 @@ class Runtime:
         if self._listener is not None:
             will["status"] = _hand_on(self._listener.fileno())
             will["bind"] = self.settings.bind
+        if self._counters is not None:
+            will["counters"] = [_hand_on(fd) for fd in self._counters.descriptors()]
+            will["shape"] = self._counters.shape()
         return {INHERITED: json.dumps(will)}
 
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""
         if alone:
-            self._stop_listening(self.settings)
-
-    def _stop_listening(self, settings: Settings) -> None:
-        if self._listener is None:
-            return
-        # For the workers that still have it, too, so that the address is free at once.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(_socket.SHUT_RDWR)
-        self._listener.close()
-        self._listener = None
-        address = settings.address
-        if address is not None and address[0] == socket.AF_UNIX:
-            with contextlib.suppress(OSError):
-                Path(address[1]).unlink()
+            _stop_listening(self._listener, self.settings)
+            self._listener = None
 
     # In a worker.
 
@@ -231,17 +267,64 @@ class Runtime:
         if self._board is None:
             return False
         self._board.forget_file()
-        return claim is not None and self._board.take(claim, age, capacity)
+        self._take = functools.partial(self._sit, self._board, age, capacity)
+        self._standing = claim is None or not self._take(claim)
+        return not self._standing
+
+    def _sit(self, board: Scoreboard, age: int, capacity: int, claim: Claim) -> bool:
+        if self._counters is not None:
+            self._counters.sit(claim.slot)
+        return board.take(claim, age, capacity)
+
+    def seek(self) -> bool:
+        """Take over a slot that the arbiter has claimed for this worker since it came, when there
+        was none; true while there still is none."""
+        if self._standing and self._board is not None:
+            claim = self._board.find_claim()
+            if claim is not None and self._take(claim):
+                self._standing = False
+                scoreboard.ready()
+        return self._standing
 
     def serve(self, arbiter: Arbiter, sockets: list[Any], warn: Warn) -> StatusApp | None:
         """Start the status thread; returns what answers, also for an exposed status."""
         if self._board is None:
             return None
-        sampler = Sampler(self._board, arbiter, sockets, self.settings.listeners, warn)
+        sampler = Sampler(
+            self._board, arbiter, sockets, self.settings.listeners, warn, self._counters
+        )
+        serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
+        tick = self.seek if self._standing else None
         if self._listener is not None:
-            StatusServer(self._listener, app, warn, arbiter.pid).start()
+            sock_diag.load()
+            if unpatched.is_patched():
+                status.load()
+            try:
+                StatusServer(self._listener, app, warn, arbiter.pid, tick).start()
+            except RuntimeError as error:  # the system's limit of threads
+                warn(f"this worker has no status thread: {error}")
         return app
+
+
+def _stop_listening(listener: Any, settings: Settings) -> None:
+    if listener is None:
+        return
+    # For the workers that still have it, too, so that the address is free at once.
+    with contextlib.suppress(OSError):
+        listener.shutdown(_socket.SHUT_RDWR)
+    listener.close()
+    address = settings.address
+    if address is not None and address[0] == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            Path(address[1]).unlink()
+
+
+def _same_port(one: Address | None, other: Address | None) -> bool:
+    """Tell whether two addresses might not be listened on at once."""
+    if one is None or other is None or socket.AF_UNIX in (one[0], other[0]):
+        return False
+    return bool(one[1][1] == other[1][1] != 0)
 
 
 def _hand_on(fd: int) -> tuple[int, int]:
@@ -249,31 +332,50 @@ def _hand_on(fd: int) -> tuple[int, int]:
     return fd, os.fstat(fd).st_ino
 
 
-def _inherit(
-    environ: MutableMapping[str, str], settings: Settings
-) -> tuple[Scoreboard | None, Any, dict[str, Any]]:
-    """Take over scoreboard and status listener from the arbiter that executed this one, and learn
-    which settings the scoreboard was made with.
+class _Will:
+    """What the arbiter that executed this one has left to it.
 
     Each descriptor is used only if it is what its inode says, and the will is our parent's:
     variables outlive their meaning.
     """
-    try:
-        will = json.loads(environ.pop(INHERITED))
-        if will["pid"] != os.getppid():
-            return None, None, {}
-        board = Scoreboard.adopt(_accept(will["board"], stat.S_ISREG))
-        kept = dict(will.get("kept", {}))  # an older version of this names none
-    except (KeyError, TypeError, ValueError, OSError):
-        return None, None, {}
-    listener = None
-    with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
-        fd = _accept(will["status"], stat.S_ISSOCK)
-        if will["bind"] == settings.bind:
-            listener = _socket.socket(fileno=fd)
-        else:
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._left: dict[str, Any] = {}
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            left = json.loads(environ.pop(INHERITED))
+            if left["pid"] == os.getppid():
+                self._left = left
+
+    def board(self) -> Scoreboard | None:
+        """Return its scoreboard."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+            return Scoreboard.adopt(_accept(self._left["board"], stat.S_ISREG))
+        self._left = {}  # what else there is belongs to that scoreboard
+        return None
+
+    def kept(self) -> dict[str, Any]:
+        """Return the settings that its scoreboard was made with."""
+        with contextlib.suppress(TypeError, ValueError):
+            return dict(self._left.get("kept", {}))
+        return {}
+
+    def listener(self, settings: Settings) -> Any:
+        """Return its status listener, if that is where `settings` want one."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+            fd = _accept(self._left["status"], stat.S_ISSOCK)
+            if self._left["bind"] == settings.bind:
+                return _socket.socket(fileno=fd)
             os.close(fd)
-    return board, listener, kept
+        return None
+
+    def counters(self, counters: UserCounters) -> None:
+        """Have the user's counters go on from where they were, if they are the same ones."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+            descriptors = [_accept(named, stat.S_ISREG) for named in self._left["counters"]]
+            if self._left["shape"] == json.loads(json.dumps(counters.shape())):
+                counters.adopt(descriptors)
+            for fd in descriptors:
+                os.close(fd)
 
 
 def _accept(named: tuple[int, int], is_kind: Callable[[int], bool]) -> int:

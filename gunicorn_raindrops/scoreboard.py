@@ -54,9 +54,11 @@ END: dict[str, Callable[[], None]] = {
 """What ends a request, by the first character of its status."""
 
 
-# What this worker says of itself: that it serves requests, that it takes no more of them.
+# What this worker says of itself: that it serves requests, that it takes no more of them, how many
+# it can run at once.
 ready: Callable[[], None] = partial(lib.grd_state, READY)
 finishing: Callable[[], None] = partial(lib.grd_state, FINISHING)
+set_capacity: Callable[[int], None] = lib.grd_capacity
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Row:
     requests: int
     calling: int
     writing: int
+    websockets: int
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ class Scoreboard:
         pages.reserve(self._fd, length)
         fd = board_file.reopen(self._fd)
         try:
-            self._mapping = pages.Mapping(fd, length)
+            # an unnamed file is sealed and has no name by which it could be cut short
+            self._mapping = pages.Mapping(fd, length, guarded=os.fstat(fd).st_nlink > 0)
         finally:
             os.close(fd)
         base = ffi.cast("char *", self._mapping.address)
@@ -171,9 +175,18 @@ class Scoreboard:
 
     # The arbiter's side.
 
-    def claim(self) -> Claim | None:
-        """Claim a free slot for a worker about to be forked; None when there is none."""
-        slot = lib.grd_claim(self._slots, self.slots, _who(os.getpid()))
+    def claim(self, pid: int | None = None) -> Claim | None:
+        """Claim a free slot, for a worker about to be forked or for the one with this pid; None
+        when there is none."""
+        slot = lib.grd_claim(self._slots, self.slots, _who(pid or os.getpid()))
+        return self._claim_of(slot)
+
+    def find_claim(self) -> Claim | None:
+        """Return what was claimed for this process since it was forked."""
+        slot = lib.grd_find_claimed(self._slots, self.slots, _who(os.getpid()))
+        return self._claim_of(slot)
+
+    def _claim_of(self, slot: int) -> Claim | None:
         return None if slot < 0 else Claim(slot, lib.grd_owner(self._slots + slot))
 
     def release(self, claim: Claim) -> None:
@@ -231,12 +244,23 @@ class Scoreboard:
 
     # The reader's side.
 
+    @property
+    def lost(self) -> bool:
+        """Whether the file was cut short: what is counted from then on is nobody's."""
+        return self._mapping.lost
+
     def read(self) -> Reading:
-        """Read all slots; those whose owner is dead are freed, and show nothing but totals."""
+        """Read all slots; those whose owner is dead are freed, and show nothing but totals.
+
+        Raises:
+            OSError: the pages are lost.
+        """
         # The buffers are this call's own: two threads may read at once.
         rows = ffi.new("struct grd_row[]", self.slots)
         totals = ffi.new("struct grd_totals *")
         used = lib.grd_read(self._slots, self.slots, rows, totals)
+        if self.lost:
+            raise OSError("the scoreboard's file was cut short while it was in use")
         return Reading(
             slots=self.slots,
             untracked=self._header.untracked,
@@ -265,11 +289,17 @@ def _row(row: Any) -> Row:
         requests=row.requests,
         calling=row.calling,
         writing=row.writing,
+        websockets=row.websockets,
     )
 
 
 def _who(pid: int) -> int:
     return int(lib.grd_who(pid, max(lib.grd_process_start(pid), 0)))
+
+
+def lives(pid: int) -> bool:
+    """Tell whether there is a process with this pid, and not as a zombie."""
+    return bool(lib.grd_process_start(pid) >= 0)
 
 
 def _alive(row: Any) -> bool:

@@ -29,8 +29,14 @@ from .scoreboard import READY, Claim, Scoreboard
 RETRY_SECONDS = 10.0  # a process without a slot looks at all of them again, which takes ms
 SHARE_SECONDS = 2.0  # within which whoever makes a file right has done so
 
-_CALLING, _WRITING, _ENDED = 0, lib.GRD_WRITING, -1
+CALLING, _WRITING, _ENDED = 0, lib.GRD_WRITING, -1
+_ERROR = lib.GRD_ERROR
 _CLASSES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
+
+
+def hundreds_of(status: str | None) -> int:
+    """Return the class of a status as WSGI has it, 1 to 5; 0 for none and for a strange one."""
+    return _CLASSES.get(status[:1], 0) if status else 0
 
 
 class Seat(Protocol):
@@ -48,8 +54,30 @@ class Seat(Protocol):
     def end(self) -> Callable[[int], None]:
         """One ends; how, is said in scoreboard.h."""
 
+    @property
+    def open(self) -> Callable[[], None]:
+        """A websocket is open."""
+
+    @property
+    def close(self) -> Callable[[], None]:
+        """One that was is no more."""
+
     def leave(self) -> None:
         """Give the seat up."""
+
+
+class AttachedSeat:
+    """The seat in the slot that this process has attached. Without one, as in a child of the
+    application's, it counts nowhere."""
+
+    begin: Callable[[], int] = staticmethod(lib.grd_here_begin)
+    respond: Callable[[], None] = staticmethod(lib.grd_here_respond)
+    end: Callable[[int], None] = staticmethod(lib.grd_here_end)
+    open: Callable[[], None] = staticmethod(lib.grd_here_open)
+    close: Callable[[], None] = staticmethod(lib.grd_here_close)
+
+    def leave(self) -> None:
+        """See Seat: the slot stays the process's."""
 
 
 class SlotSeat:
@@ -63,6 +91,8 @@ class SlotSeat:
         self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
         self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
         self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
+        self.open: Callable[[], None] = partial(lib.grd_seat_open, seat)
+        self.close: Callable[[], None] = partial(lib.grd_seat_close, seat)
         lib.grd_seat_state(seat, READY)
 
     def leave(self) -> None:
@@ -96,6 +126,12 @@ class StatsSeat:
             leave = self._stats.decr_writing if how & _WRITING else self._stats.decr_calling
             leave()
 
+    def open(self) -> None:
+        """See Seat: the Struct has no member for them."""
+
+    def close(self) -> None:
+        """See Seat: nor for their end."""
+
     def leave(self) -> None:
         """See Seat: nothing is held."""
 
@@ -107,25 +143,31 @@ class Request:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self._phase = _CALLING
+        self._phase = CALLING
 
     def respond(self) -> None:
         """Go from calling to writing."""
-        if self._phase == _CALLING:
+        if self._phase == CALLING:
             self._phase = _WRITING
             self._seat.respond()
 
-    def end(self, status: str | None, *, failed: bool = False) -> None:
+    def end(self, hundreds: int, failed: bool = False) -> None:
         """End it.
 
         Args:
-            status: what the client got; None when it got none.
+            hundreds: the class of the status that the client got, 1 to 5; 0 when it got none, or
+                a strange one.
             failed: its application raised.
         """
         phase, self._phase = self._phase, _ENDED
         if phase != _ENDED:
-            hundreds = _CLASSES.get(status[:1], 0) if status else 0
-            self._seat.end(phase | hundreds | (lib.GRD_ERROR if failed else 0))
+            self._seat.end(phase | hundreds | (_ERROR if failed else 0))
+
+    def cancel(self) -> None:
+        """Take it back: it never reached the application."""
+        phase, self._phase = self._phase, _ENDED
+        if phase != _ENDED:
+            self._seat.end(phase | lib.GRD_CANCELLED)
 
 
 class Seats:
@@ -143,11 +185,15 @@ class Seats:
         seat = self._seat
         if seat is not None and seat.begin():
             return seat
-        seat = self._here(lib.grd_forks())
+        seat = self.find()
         if seat is None or not seat.begin():
             return None
         self._seat = seat
         return seat
+
+    def find(self) -> Seat | None:
+        """Return this process's seat; None if there is none free."""
+        return self._here(lib.grd_forks())
 
     def _here(self, forks: int) -> Seat | None:
         seat = self._by_forks.get(forks)

@@ -6,8 +6,11 @@ thread owns its connections, and shares nothing with the application but the int
 
 It takes a connection only once it holds the GIL, and keeps the GIL from there to the answer's
 last byte where the request has arrived already (TCP_DEFER_ACCEPT sees to that): a worker stuck
-in C code cannot swallow a request that another worker could answer. Nothing here takes a lock,
-blocks, or logs: under gevent and eventlet those belong to the hub.
+in C code cannot swallow a request that another worker could answer.
+
+It is a thread of the interpreter's, also where gevent or eventlet have patched that, and answers
+while their hub is blocked. Nothing in it takes a lock, imports, or logs (`warn` sees to that):
+under those two all of it belongs to the hub.
 
 A client that sends nothing, rubbish or half a request holds one place out of a few for two
 seconds; when all places are taken the one that waited longest goes.
@@ -23,7 +26,6 @@ shut down, not just closed, so that their clients see the end in spite of such c
 from __future__ import annotations
 
 import _socket
-import _thread
 import atexit
 import contextlib
 import errno
@@ -37,7 +39,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import http_head
+from . import http_head, unpatched
 from ._native._counters import ffi, lib
 from .settings import Address
 from .status import Answer, StatusApp
@@ -47,15 +49,13 @@ MAX_PLACES = 32
 REQUEST_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 LINGER_SECONDS = 1.0
+TICK_SECONDS = 1.0
 FINISH_SECONDS = 0.5
 OUT_OF_DESCRIPTORS_SECONDS = 0.25
 BACKLOG = 128
 
 _AGAIN = (-errno.EAGAIN, -errno.EWOULDBLOCK, -errno.EINTR)
-# Bound before anything can patch the module.
-_poll = select.poll
 _now = time.monotonic
-_sleep = time.sleep
 
 
 def open_listener(address: Address) -> Any:
@@ -149,7 +149,7 @@ class Connection:
 
     def _ask(self, request: http_head.Request) -> Answer:
         try:
-            return self._app.answer(request.method, request.path, request.authorization)
+            return self._app.answer(*request)
         except Exception as error:  # ours to bear, the client's to know
             self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
             return Answer(500, b"internal error\n")
@@ -189,17 +189,26 @@ class StatusServer:
         app: what answers.
         warn: called with a line when something fails.
         arbiter: the pid of this process's parent, with which it goes.
+        tick: called once a second, as long as it returns true.
     """
 
     def __init__(
-        self, listener: Any, app: StatusApp, warn: Callable[[str], None], arbiter: int
+        self,
+        listener: Any,
+        app: StatusApp,
+        warn: Callable[[str], None],
+        arbiter: int,
+        tick: Callable[[], bool] | None = None,
     ) -> None:
         self._listener = listener
         self._app = app
         self._warn = warn
+        self._tick = tick
+        self._tick_at = _now()
         self._listening = True
         self._connections: dict[int, Connection] = {}
-        self._poll = _poll()
+        self._sleep = unpatched.original("time", "sleep")
+        self._poll = unpatched.original("select", "poll")()
         self._poll.register(listener.fileno(), select.POLLIN)
         self._arbiter = _watched(arbiter)
         if self._arbiter is not None:
@@ -212,7 +221,7 @@ class StatusServer:
         atexit.register(self._finish)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            _thread.start_new_thread(self._run, ())
+            unpatched.original("_thread", "start_new_thread")(self._run, ())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -223,7 +232,7 @@ class StatusServer:
         if self._pid == os.getpid():
             self._finishing = True
             while self._answering and _now() < until:
-                _sleep(0.001)
+                self._sleep(0.001)
 
     def _run(self) -> None:
         while self._listening or self._connections:
@@ -248,6 +257,9 @@ class StatusServer:
         for connection in list(self._connections.values()):
             if connection.deadline <= _now():
                 self._drop(connection).expire()
+        if self._tick is not None and self._tick_at <= _now():
+            self._tick_at = _now() + TICK_SECONDS
+            self._tick = self._tick if self._tick() else None
 
     def _stop_listening(self) -> None:
         """Leave the listener to whoever else has it."""
@@ -262,16 +274,16 @@ class StatusServer:
 
     def _patience(self) -> float | None:
         """Milliseconds until the first deadline; None without one."""
-        if not self._connections:
-            return None
-        first = min(connection.deadline for connection in self._connections.values())
-        return max(0.0, first - _now()) * 1000 + 1
+        deadlines = [connection.deadline for connection in self._connections.values()]
+        if self._tick is not None:
+            deadlines.append(self._tick_at)
+        return max(0.0, min(deadlines) - _now()) * 1000 + 1 if deadlines else None
 
     def _accept(self) -> None:
         fd = lib.grd_accept(self._listener.fileno())
         if fd < 0:
             if fd not in (*_AGAIN, -errno.ECONNABORTED):
-                _sleep(OUT_OF_DESCRIPTORS_SECONDS)  # the listener stays readable: do not spin
+                self._sleep(OUT_OF_DESCRIPTORS_SECONDS)  # the listener stays readable: do not spin
             return  # another worker's thread was quicker
         if len(self._connections) >= MAX_PLACES:
             self._drop(next(iter(self._connections.values()))).close()

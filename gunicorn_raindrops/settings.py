@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .shm import Struct
+
 PREFIX = "RAINDROPS_"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -22,6 +24,7 @@ Address = tuple[int, Any]
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _MAX_WORKERS = 65536
+_LONGEST_SHOWN = 200  # characters of a wrong value
 
 
 def _parse_bind(value: str) -> Address | None:
@@ -142,10 +145,25 @@ def _check_max_workers(value: Any) -> int:
     return value
 
 
+def _check_counters(value: Any) -> str | Struct | None:
+    if value is None or isinstance(value, Struct):
+        return value
+    named = _string(value).strip()
+    module, colon, name = named.partition(":")
+    parts = [*module.split("."), *name.split(".")]
+    if named and not (colon and all(part.isidentifier() for part in parts)):
+        raise ValueError
+    return named or None
+
+
 def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _setting(default: Any, check: Callable[[Any], Any], takes: str, *, secret: bool = False) -> Any:
@@ -182,6 +200,10 @@ class Settings:
     file: str | None = _setting(None, _check_file, "a path")
     max_workers: int = _setting(
         1024, _check_max_workers, f"a whole number from 1 to {_MAX_WORKERS}"
+    )
+
+    counters: str | Struct | None = _setting(  # noqa: RUF009  # a field, as the others are
+        None, _check_counters, "a Struct, or module:name of one, such as myapp.stats:stats"
     )
 
     @property
@@ -235,5 +257,5 @@ def _check(setting: dataclasses.Field[Any], name: str, value: Any) -> Any:
     try:
         return setting.metadata["check"](value)
     except (ValueError, TypeError):
-        shown = repr(value) if setting.repr else "the given value"
+        shown = _shorten(repr(value)) if setting.repr else "the given value"
         raise ValueError(f"{name}: {shown} is not {setting.metadata['takes']}") from None

@@ -21,7 +21,7 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 from ._native._counters import ffi, lib
 from .pages import File, Mapping, open_shared, reserve, seal
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _MAX = 2**64 - 1
+
+Gauge = Annotated[int, "gauge"]
+"""Annotates a member of a Struct that also goes down."""
+WorkerGauge = Annotated[int, "worker gauge"]
+"""Annotates a gauge that under gunicorn each worker has for itself: what a worker held is out of
+the sum when it dies."""
 
 
 class Pages:
@@ -222,6 +228,18 @@ class Raindrops:
         self._check_open()
         return self._fd
 
+    def adopt(self, fd: int) -> None:
+        """Go on with the memory behind another descriptor, and with the values there.
+
+        Raises:
+            OSError: it cannot be mapped.
+            ValueError: the counters are closed.
+        """
+        size, old = self.size, self._fd
+        self._fd = open_shared(fd)
+        self._map(size)
+        os.close(old)
+
     def close(self) -> None:
         """Let go of the memory, in this process only; a second time does nothing."""
         self._pages.close()
@@ -244,6 +262,14 @@ class Raindrops:
             os.close(self._fd)
 
 
+def _kind_of(annotation: Any) -> str:
+    """Return "counter", "gauge" or "worker gauge"; an annotation may be the text of one."""
+    for kind, name in ((Gauge, "Gauge"), (WorkerGauge, "WorkerGauge")):
+        if annotation == kind or str(annotation).rpartition(".")[2] == name:
+            return str(kind.__metadata__[0])  # type: ignore[attr-defined]
+    return "counter"
+
+
 class Struct:
     """Named counters: a subclass's annotations are its members.
 
@@ -254,7 +280,8 @@ class Struct:
         stats = Stats(calling=5)
         stats.incr_calling()    # 6; stats.decr_calling(n=2), stats.calling = 3, stats[0]
 
-    Shared, atomic and bounded like `Raindrops`, which raises the same errors.
+    Shared, atomic and bounded like `Raindrops`, which raises the same errors. A member annotated
+    `Gauge` or `WorkerGauge` instead of `int` is shown as what it is.
 
     Raises:
         TypeError: a keyword names no member, or the class has no members or one whose name
@@ -263,6 +290,8 @@ class Struct:
 
     MEMBERS: ClassVar[tuple[str, ...]] = ()
     """The members' names, in the order of their indices."""
+    KINDS: ClassVar[dict[str, str]] = {}
+    """What each member is: "counter", "gauge" or "worker gauge"."""
 
     if TYPE_CHECKING:
 
@@ -276,6 +305,8 @@ class Struct:
             if not str(kind).removeprefix("typing.").startswith("ClassVar")
         ]
         cls.MEMBERS = (*cls.MEMBERS, *own)
+        kinds = inspect.get_annotations(cls)
+        cls.KINDS = cls.KINDS | {name: _kind_of(kinds[name]) for name in own}
         updates = {f"{way}_{name}" for name in cls.MEMBERS for way in ("incr", "decr")}
         for name in cls.MEMBERS:
             taken = name in updates or (name in own and hasattr(cls, name))
@@ -287,10 +318,10 @@ class Struct:
     @staticmethod
     def _member(i: int, name: str) -> property:
         def get(self: Struct) -> int:
-            return self._rd[i]
+            return self[i]
 
         def set_(self: Struct, value: int) -> None:
-            self._rd[i] = value
+            self[i] = value
 
         return property(get, set_, doc=f"The value of {name}, counter {i}.")
 
@@ -305,28 +336,35 @@ class Struct:
                     + ", ".join(cls.MEMBERS)
                 )
         self._rd = Raindrops(len(cls.MEMBERS))
+        self._elsewhere: dict[int, tuple[Raindrops, int]] = {}
         for i, name in enumerate(cls.MEMBERS):
             self._rd[i] = values.get(name, 0)
-            # one by one: an instance whose __dict__ was ever asked for is slower to read
-            for way, update in zip(("incr", "decr"), self._rd._pages.bind_one(i), strict=True):
-                object.__setattr__(self, f"{way}_{name}", update)
+            self._bind(name, self._rd, i)
+
+    def _bind(self, name: str, rd: Raindrops, i: int) -> None:
+        # one by one: an instance whose __dict__ was ever asked for is slower to read
+        for way, update in zip(("incr", "decr"), rd._pages.bind_one(i), strict=True):
+            object.__setattr__(self, f"{way}_{name}", update)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self.MEMBERS and name != "_rd":
+        if name not in self.MEMBERS and name not in ("_rd", "_elsewhere"):
             raise AttributeError(f"{type(self).__name__} has no member {name!r}")
         super().__setattr__(name, value)
 
     def __getitem__(self, i: int) -> int:
-        return self._rd[i]
+        rd, at = self._elsewhere.get(i) or (self._rd, i)
+        return rd[at]
 
     def __setitem__(self, i: int, value: int) -> None:
-        self._rd[i] = value
+        rd, at = self._elsewhere.get(i) or (self._rd, i)
+        rd[at] = value
 
     def __len__(self) -> int:
         return len(self._rd)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._rd)
+        for i in range(len(self)):
+            yield self[i]
 
     def __repr__(self) -> str:
         if self._rd._pages.mapping is None:
@@ -336,7 +374,7 @@ class Struct:
 
     def as_dict(self) -> dict[str, int]:
         """Return the members and their values."""
-        return dict(zip(self.MEMBERS, self._rd, strict=True))
+        return dict(zip(self.MEMBERS, self, strict=True))
 
     def copy(self) -> Self:
         """Return an independent snapshot, as `Raindrops.copy`."""
@@ -346,6 +384,19 @@ class Struct:
 
     def __reduce__(self) -> NoReturn:
         self._rd.__reduce__()
+
+    def move(self, name: str, rd: Raindrops, i: int) -> None:
+        """Have counter `i` of `rd` be a member from now on, in this process only."""
+        self._elsewhere[self.MEMBERS.index(name)] = rd, i
+        self._bind(name, rd, i)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the memory, as `Raindrops.fileno`."""
+        return self._rd.fileno()
+
+    def adopt(self, fd: int) -> None:
+        """Go on with other memory, as `Raindrops.adopt`."""
+        self._rd.adopt(fd)
 
     def close(self) -> None:
         """Let go of the memory, in this process only; a second time does nothing."""

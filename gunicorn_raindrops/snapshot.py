@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from . import listeners as kernel
 from . import scoreboard
 from .listeners import ListenStats
+from .user_counters import UserCounter, UserCounters
 
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
 ACTIVE_SHARE = 10  # and times as long as it took
@@ -28,6 +29,9 @@ STATES = {
     scoreboard.FINISHING: "finishing",
 }
 LETTERS = {"starting": "S", "idle": "_", "calling": "C", "writing": "W", "finishing": "G"}
+
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+"""What `Snapshot.responses` counts, in its order."""
 
 UNKNOWN = ListenStats(None, None, None, None)
 
@@ -56,6 +60,7 @@ class Worker:
     state: str
     calling: int
     writing: int
+    websockets: int
     requests: int
     started: float
 
@@ -85,6 +90,7 @@ class Snapshot:
     arbiter: Arbiter
     calling: int
     writing: int
+    websockets: int | None
     requests: int | None
     responses: tuple[int, ...] | None
     errors: int | None
@@ -93,6 +99,7 @@ class Snapshot:
     scoreboard: str | None
     workers: tuple[Worker, ...] | None
     listeners: tuple[Listener, ...]
+    counters: tuple[UserCounter, ...] | None = None
 
     @property
     def utilization(self) -> float | None:
@@ -151,6 +158,7 @@ class Sampler:
         sockets: the server's own listeners.
         others: addresses of more listeners to report.
         warn: called with a line when a part fails; a repeated line is its affair.
+        counters: the user's own.
     """
 
     def __init__(
@@ -160,8 +168,10 @@ class Sampler:
         sockets: list[Any],
         others: tuple[str, ...],
         warn: Callable[[str], None],
+        counters: UserCounters | None = None,
     ) -> None:
         self._board = board
+        self._counters = counters
         self._arbiter = arbiter
         self._own = {name_of(sock.family, sock.getsockname()): sock for sock in sockets}
         names = dict.fromkeys((*self._own, *others))
@@ -183,6 +193,7 @@ class Sampler:
             arbiter=self._arbiter,
             calling=sum(row.calling for row in reading.rows),
             writing=sum(row.writing for row in reading.rows),
+            websockets=sum(row.websockets for row in reading.rows),
             requests=reading.requests,
             responses=reading.responses,
             errors=reading.errors,
@@ -191,6 +202,7 @@ class Sampler:
             scoreboard=_letters(reading),
             workers=tuple(_worker(row) for row in reading.rows),
             listeners=listeners,
+            counters=None if self._counters is None else self._counters.read(reading.rows),
         )
 
     def _listeners(self) -> tuple[Listener, ...]:
@@ -238,6 +250,19 @@ class Sampler:
             return UNKNOWN
 
 
+_here: list[Callable[[], Snapshot]] = []
+
+
+def serve_here(take: Callable[[], Snapshot]) -> None:
+    """Have `here` return this from now on, in this process."""
+    _here[:] = [take]
+
+
+def here() -> Callable[[], Snapshot] | None:
+    """Return what takes a snapshot of the server that this process is a worker of."""
+    return _here[0] if _here else None
+
+
 def _state(row: scoreboard.Row) -> str:
     if row.state == scoreboard.READY and row.calling:
         return "calling"
@@ -254,6 +279,7 @@ def _worker(row: scoreboard.Row) -> Worker:
         state=_state(row),
         calling=row.calling,
         writing=row.writing,
+        websockets=row.websockets,
         requests=row.requests,
         started=time.time() - time.monotonic() + row.started,
     )

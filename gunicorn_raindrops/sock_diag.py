@@ -8,6 +8,7 @@ go wrong comes back as an errno.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import os
 import sys
@@ -88,6 +89,12 @@ def _native() -> Any:
     except ImportError:
         raise _linux_only() from None
     return _diag
+
+
+def load() -> None:
+    """Load what reading takes, for who must not import later: a thread beside a patched hub."""
+    with contextlib.suppress(OSError):
+        _native()
 
 
 def read(

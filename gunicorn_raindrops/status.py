@@ -7,6 +7,7 @@ listeners, where `expose` is on.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from .snapshot import Snapshot
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
+METRICS = "/metrics"
+"""Where Prometheus looks unless told otherwise."""
 
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "PROXY_PROTOCOL")
 """What in a WSGI environ says that the peer speaks for somebody else (the last: that gunicorn
@@ -60,12 +63,44 @@ UNAUTHORIZED = Answer(
 )
 
 
+NO_PROMETHEUS = Answer(
+    501, b"prometheus_client is missing: pip install 'gunicorn-raindrops[prometheus]'\n"
+)
+
+Renderer = Callable[[Snapshot, "str | None"], Answer]
+"""Makes an answer of a snapshot; its second argument is what the client accepts."""
+
+
+def _text(snapshot: Snapshot, accept: str | None) -> Answer:
+    return Answer(200, render.text(snapshot))
+
+
+def _json(snapshot: Snapshot, accept: str | None) -> Answer:
+    return Answer(200, render.json(snapshot), JSON)
+
+
+def load() -> None:
+    """Import what an answer may need, where the thread that answers must not."""
+    with contextlib.suppress(ImportError):
+        from . import prometheus  # noqa: F401  # for that thread to find
+
+
+def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
+    try:
+        from . import prometheus
+    except ImportError:
+        return NO_PROMETHEUS
+    return Answer(200, *prometheus.encode(snapshot, accept), (("Vary", "Accept"),))
+
+
 class StatusApp:
     """Answers status requests.
 
     Routes, GET and HEAD:
         PATH: text/plain, the counts line by line.
         PATH.json: application/json, everything.
+        PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
+            but not where the application's own listeners are exposed.
 
     Args:
         settings: `path` and `token`, and for exposed requests `allow`.
@@ -77,20 +112,33 @@ class StatusApp:
         self._take = take
         self._networks = settings.networks
         self._renderers = {
-            settings.path: (render.text, TEXT),
-            f"{settings.path}.json": (render.json, JSON),
+            settings.path: _text,
+            f"{settings.path}.json": _json,
+            f"{settings.path}.prom": _prometheus,
         }
+        self._own_renderers = {METRICS: _prometheus, **self._renderers}
 
-    def answer(self, method: str, path: str, authorization: str | None) -> Answer:
+    def answer(
+        self, method: str, path: str, authorization: str | None = None, accept: str | None = None
+    ) -> Answer:
         """Return the answer to a request; `path` has no query string."""
+        return self._answer(self._own_renderers, method, path, authorization, accept)
+
+    def _answer(
+        self,
+        renderers: Mapping[str, Renderer],
+        method: str,
+        path: str,
+        authorization: str | None,
+        accept: str | None,
+    ) -> Answer:
         if not self._may_read(authorization):
             return UNAUTHORIZED
         if method not in ("GET", "HEAD"):
             return NOT_ALLOWED
-        if path not in self._renderers:
+        if path not in renderers:
             return NOT_FOUND
-        renderer, content_type = self._renderers[path]
-        return Answer(200, renderer(self._take()), content_type)
+        return renderers[path](self._take(), accept)
 
     def _may_read(self, authorization: str | None) -> bool:
         token = self._settings.token
@@ -111,8 +159,13 @@ class StatusApp:
 
     def exposed(self, environ: Mapping[str, Any]) -> Answer:
         """Return the answer to a request that `exposes_to` has passed."""
-        authorization = environ.get("HTTP_AUTHORIZATION")
-        return self.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], authorization)
+        return self._answer(
+            self._renderers,
+            environ["REQUEST_METHOD"],
+            environ["PATH_INFO"],
+            environ.get("HTTP_AUTHORIZATION"),
+            environ.get("HTTP_ACCEPT"),
+        )
 
     def _admits(self, environ: Mapping[str, Any]) -> bool:
         if any(name in environ for name in FORWARDED):

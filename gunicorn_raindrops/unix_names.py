@@ -38,8 +38,16 @@ def check(path: str) -> None:
     """Raise ValueError or TypeError for what is neither a path nor an abstract name."""
     if not isinstance(path, str):
         raise TypeError(f"a path must be a string, not {type(path).__name__}")
-    if not path or ("\0" in path and not path.startswith("@")):
+    if not path or ("\0" in path and not path.startswith("@")) or not _encodable(path):
         raise ValueError(f"malformed path {path!r}: expected a path or '@' and an abstract name")
+
+
+def _encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # surrogates that stand for no byte
+        return False
+    return True
 
 
 def sun_path(name: str) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from .seat import Request, Seat
+from .seat import Request, Seat, hundreds_of
 
 FILE_WRAPPER = "wsgi.file_wrapper"
 
@@ -91,7 +91,7 @@ class Exchange(Request):
         if self._client_gone:
             self.finish()
         else:
-            self.end(self.status if self.sent else "500", failed=True)
+            self.end(hundreds_of(self.status) if self.sent else 5, failed=True)
 
     def exhaust(self) -> None:
         """The body is over; servers answer 500 to an application that never gave a status."""
@@ -99,7 +99,7 @@ class Exchange(Request):
 
     def finish(self) -> None:
         """The response is over."""
-        self.end(self.status)
+        self.end(hundreds_of(self.status))
 
 
 class Body:
@@ -142,7 +142,7 @@ class Body:
             if close is not None:
                 close()
         except BaseException:
-            self._exchange.end(self._exchange.status, failed=True)
+            self._exchange.end(hundreds_of(self._exchange.status), failed=True)
             raise
         self._exchange.finish()
 

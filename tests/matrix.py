@@ -16,21 +16,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from integration.servers import CLASSES
+from integration.classes import CLASSES
 from wheels import ROOT, Version, environment, pytest, pythons, wheel_and_tests
 
 GUNICORNS = ["20.1.0", "21.2.0", "22.0.0", "23.0.0", "24.1.1", "25.3.0", "26.2.0", "27.0.1"]
 KEPT = ".venv-matrix"
 AT_ONCE = 2  # they mostly wait
 # By file, which of its tests; each is run for one worker class alone.
-TESTS = {
+COUNTING = {
     "tests/integration/test_counting.py": "current",
-    "tests/integration/test_life.py": ("current and (test_reload or twice or max_requests)"),
+    "tests/integration/test_exact.py": "current",
 }
+LIFE = {"tests/integration/test_life.py": "current and (test_reload or twice or max_requests)"}
+TESTS = {"sync": COUNTING | LIFE, "gthread": COUNTING | LIFE}
 # Beside gunicorn itself, a worker class may need packages, and not be in every gunicorn.
-PACKAGES: dict[str, list[str]] = {}
-SINCE: dict[str, tuple[int, ...]] = {}
-UNTIL: dict[str, tuple[int, ...]] = {}
+PACKAGES = {
+    "gevent": ["gevent"],
+    "gevent_pywsgi": ["gevent"],
+    "eventlet": ["eventlet"],
+    "tornado": ["tornado"],
+    "uvicorn_worker.UvicornWorker": ["uvicorn", "uvicorn-worker"],
+    "uvicorn.workers.UvicornWorker": ["uvicorn"],
+}
+SINCE = {"asgi": (24, 1)}
+UNTIL = {"eventlet": (26,)}
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ def run(cell: Cell, python: Path, wheel: Path, here: Path) -> str:
                 stderr=output,
             )
             == 0
-            for path, which in TESTS.items()
+            for path, which in TESTS.get(cell.worker_class, COUNTING).items()
         )
     result = "pass" if good else "FAIL"
     print(f"{cell.name}: {result}, {time.monotonic() - began:.0f} s", flush=True)

@@ -6,9 +6,9 @@ from wheels import PYENV, environment, pytest, pythons, wheel_and_tests
 
 # Everything but the integration tests, and of those what shows that a server counts.
 TESTS = [
-    ["tests", "--ignore=tests/integration"],
-    ["tests/integration/test_ways_in.py", "-k", "shipped and current"],
-    ["tests/integration/test_exact.py", "-k", "current"],
+    ["-n", "3", "tests", "--ignore=tests/integration"],
+    ["-n", "3", "tests/integration/test_ways_in.py", "-k", "shipped and current"],
+    ["-n", "3", "tests/integration/test_exact.py", "-k", "current"],
 ]
 
 

@@ -164,6 +164,48 @@ def test_usage_errors(arguments: list[str]) -> None:
     assert repr(arguments[-1]) in err and "Traceback" not in err
 
 
+def test_a_pause_is_not_caught_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a stop (Ctrl-Z, a suspended machine) it shows one reading, not all that it missed."""
+    clock, slept = [0.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += 100 if len(slept) == 1 else seconds
+        if len(slept) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_listeners.time, "sleep", sleep)
+    monkeypatch.setattr(cli_listeners.time, "monotonic", lambda: clock[0])
+    parser = argparse.ArgumentParser()
+    cli_listeners.add_parser(parser.add_subparsers())
+    assert cli_listeners.run(parser.parse_args(["listeners", "-d", "1", "127.0.0.1:1"])) == 130
+    assert slept == [1, 0, 1, 1]
+
+
+def test_output_that_is_closed() -> None:
+    """Without a standard output at all (`>&-`) there is nobody to tell: quietly 0, as a pipe."""
+    command = [sys.executable, "-c", PROGRAM, "listeners", "127.0.0.1:1"]
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, cwd=ROOT, timeout=30
+    )
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
+def test_output_that_lacks_a_letter() -> None:
+    """A name that the terminal's encoding has no letters for is escaped."""
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        "listeners",
+        "/caf\N{LATIN SMALL LETTER E WITH ACUTE}",
+    ]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
+    shown = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=30, env=env)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert b"/caf\\xe9" in shown.stdout
+
+
 def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What the kernel refuses is one line, with exit status 1."""
 

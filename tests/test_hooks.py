@@ -18,7 +18,7 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.sync import SyncWorker
 
 import gunicorn_raindrops
-from gunicorn_raindrops import conf, hooks
+from gunicorn_raindrops import conf, hooks, workers
 from gunicorn_raindrops.scoreboard import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import StatusApp
@@ -28,7 +28,13 @@ from .test_render import SNAPSHOT
 pytestmark = pytest.mark.usefixtures("nothing_left", "own_keywords")
 
 SETTINGS = {setting.name for setting in KNOWN_SETTINGS}
-ARITY = {"pre_fork": 2, "post_fork": 2, "pre_request": 2, "post_request": 4, "child_exit": 2}
+ARITY = {
+    "pre_fork": 2,
+    "post_fork": 2,
+    "pre_request": 2,
+    "post_request": 4,
+    "child_exit": 2,
+}
 
 
 @pytest.fixture
@@ -367,7 +373,7 @@ def installed(application, namespace=None, **attributes):
     namespace = namespace if namespace is not None else {}
     hooks.install(namespace)
     cfg = configured(namespace)
-    worker = Worker(cfg, hooks._counted(application))
+    worker = Worker(cfg, workers.responding(application))
     vars(worker).update(attributes)
     return cfg, worker
 
@@ -404,7 +410,7 @@ def test_phases(counting):
 def test_the_iterable_is_untouched():
     """What the application returned is what gunicorn gets: file wrappers still work."""
     iterable = object()
-    assert hooks._counted(lambda environ, start: iterable)({}, None) is iterable
+    assert workers.responding(lambda environ, start: iterable)({}, None) is iterable
 
 
 RAISING = [ValueError("no"), OSError(errno.EIO, "no"), SystemExit(1), KeyboardInterrupt()]
@@ -447,7 +453,7 @@ def test_whatever_raises_the_pair_is_balanced(counting, calls, where, error):
         }[where]
         assert figures() == expected
         calls.error = None
-        worker.wsgi = hooks._counted(ok)
+        worker.wsgi = workers.responding(ok)
         handle(cfg, worker)
         assert figures()[:3] == (0, 0, expected[2] + 1)
 
@@ -501,7 +507,9 @@ def test_statuses(counting, status, expected, alive):
 
     def part(figures):
         cfg, worker = installed(ok, alive=alive)
-        worker.wsgi = hooks._counted(lambda environ, resp: setattr(resp, "status", status) or [b""])
+        worker.wsgi = workers.responding(
+            lambda environ, resp: setattr(resp, "status", status) or [b""]
+        )
         assert handle(cfg, worker) is None
         calling, writing, requests, *responses, errors = figures()
         assert (calling, writing, requests, errors) == (0, 0, 1, 0)
@@ -710,7 +718,7 @@ def test_child_exit_neither_raises_nor_logs(monkeypatch):
     later."""
     later = []
 
-    def release(worker):
+    def release(worker, pid_of):
         raise LookupError("broken")
 
     runtime = SimpleNamespace(release=release, later=later.append)

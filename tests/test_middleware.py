@@ -1,6 +1,7 @@
 """Middleware and ASGIMiddleware: phases, totals, forks, and an application left in peace."""
 
 import asyncio
+import contextlib
 import gc
 import io
 import json
@@ -839,18 +840,92 @@ def test_asgi_requests_interleave_on_one_thread():
     assert asgi_totals(middleware) == (500, {"2xx": 400}, 0)
 
 
-def test_asgi_passes_everything_else_through():
-    """Websockets and the lifespan are the application's, and no requests."""
+def test_asgi_passes_the_lifespan_through():
+    """It is the application's, untouched, and no request."""
     seen = []
 
     async def app(scope, receive, send):
         seen.append((scope["type"], receive, send))
 
     middleware = ASGIMiddleware(app)
-    for kind in ("lifespan", "websocket"):
-        asyncio.run(middleware({"type": kind, "path": "/_raindrops"}, 1, 2))
-    assert seen == [("lifespan", 1, 2), ("websocket", 1, 2)]
+    asyncio.run(middleware({"type": "lifespan"}, 1, 2))
+    assert seen == [("lifespan", 1, 2)]
     assert asgi_totals(middleware) == (0, {}, 0)
+
+
+async def websockets(middleware):
+    client = Client(middleware, "/_raindrops.json")
+    await client.coroutine()
+    return json.loads(client.sent[1]["body"])["websockets"]
+
+
+ACCEPT, CLOSE = {"type": "websocket.accept"}, {"type": "websocket.close"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "open_"),
+    [
+        ([], [0]),
+        ([ACCEPT], [0, 1]),
+        ([ACCEPT, {"type": "websocket.send", "text": "x"}], [0, 1, 1]),
+        ([ACCEPT, CLOSE], [0, 1, 0]),
+        ([ACCEPT, CLOSE, "websocket.disconnect"], [0, 1, 0, 0]),
+        ([ACCEPT, "websocket.receive", "websocket.disconnect"], [0, 1, 1, 0]),
+        ([CLOSE], [0, 0]),
+        ([{"type": "websocket.http.response.start", "status": 403}], [0, 0]),
+        (["websocket.connect", ACCEPT], [0, 0, 1]),
+    ],
+)
+@pytest.mark.parametrize("end", [None, ValueError("no"), asyncio.CancelledError()], ids=repr)
+def test_asgi_websockets(steps, open_, end):
+    """One is open from the accept to either side's close or the application's end, whatever that
+    is; all along it is no request."""
+    gauge, sent = [], []
+
+    async def app(scope, receive, send):
+        gauge.append(await websockets(middleware))
+        for step in steps:
+            if isinstance(step, str):
+                assert (await receive())["type"] == step
+            else:
+                await send(step)
+            gauge.append(await websockets(middleware))
+        if end is not None:
+            raise end
+
+    async def receive():
+        return {"type": next(words)}
+
+    async def send(message):
+        sent.append(message)
+
+    async def main():
+        await middleware({"type": "websocket", "path": "/_raindrops"}, receive, send)
+
+    words = iter([step for step in steps if isinstance(step, str)])
+    middleware = ASGIMiddleware(app)
+    with pytest.raises(type(end)) if end is not None else contextlib.nullcontext():
+        asyncio.run(main())
+    assert gauge == open_
+    assert sent == [step for step in steps if not isinstance(step, str)]
+    status = asgi_status(middleware)
+    assert (status["websockets"], status["calling"]) == (0, 0)
+    assert asgi_totals(middleware) == (0, {}, 0)
+
+
+def test_asgi_a_refused_accept_opens_nothing():
+    """The server says that the client is gone: no websocket has been open."""
+
+    async def app(scope, receive, send):
+        await send(ACCEPT)
+
+    async def send(message):
+        raise OSError("gone")
+
+    middleware = ASGIMiddleware(app)
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(middleware({"type": "websocket", "path": "/"}, None, send))
+    assert asgi_status(middleware)["websockets"] == 0
 
 
 @pytest.mark.parametrize(

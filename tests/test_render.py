@@ -12,7 +12,15 @@ from gunicorn_raindrops.snapshot import Arbiter, Listener, Snapshot, Worker
 
 ARBITER = Arbiter(pid=10, gunicorn="27.0", raindrops="0.1", worker_class="sync", started=5.0)
 WORKER = Worker(
-    slot=0, pid=11, age=1, state="calling", calling=1, writing=0, requests=7, started=1e9
+    slot=0,
+    pid=11,
+    age=1,
+    state="calling",
+    calling=1,
+    writing=0,
+    websockets=2,
+    requests=7,
+    started=1e9,
 )
 TCP = Listener("127.0.0.1:80", "inet", True, active=3, queued=2, backlog=64, dropped=0)
 UNIX = Listener("/run/x.sock", "unix", False, active=None, queued=None, backlog=None, dropped=None)
@@ -22,6 +30,7 @@ SNAPSHOT = Snapshot(
     arbiter=ARBITER,
     calling=1,
     writing=0,
+    websockets=2,
     requests=7,
     responses=(0, 5, 1, 0, 1),
     errors=1,
@@ -64,15 +73,15 @@ def test_text_leaves_out_what_is_unknown():
 
 KEYS = {
     "": {
-        "version", "time", "uptime", "arbiter", "calling", "writing", "requests", "responses",
-        "errors", "capacity", "utilization", "saturation", "scoreboard", "request_seconds",
-        "queue_seconds", "workers", "exits", "listeners", "counters",
+        "version", "time", "uptime", "arbiter", "calling", "writing", "websockets", "requests",
+        "responses", "errors", "capacity", "utilization", "saturation", "scoreboard",
+        "request_seconds", "queue_seconds", "workers", "exits", "listeners", "counters",
     },
     "arbiter": {"pid", "gunicorn", "raindrops", "worker_class"},
     "responses": {"1xx", "2xx", "3xx", "4xx", "5xx"},
     "workers": {
-        "slot", "pid", "age", "state", "calling", "writing", "requests", "busy_seconds",
-        "started", "current",
+        "slot", "pid", "age", "state", "calling", "writing", "websockets", "requests",
+        "busy_seconds", "started", "current",
     },
     "listeners": {"address", "family", "active", "queued", "backlog", "dropped"},
 }  # fmt: skip
@@ -104,7 +113,7 @@ def test_json():
     assert body["workers"] == [
         {
             "slot": 0, "pid": 11, "age": 1, "state": "calling", "calling": 1, "writing": 0,
-            "requests": 7, "busy_seconds": None, "started": 1e9, "current": None,
+            "websockets": 2, "requests": 7, "busy_seconds": None, "started": 1e9, "current": None,
         }
     ]  # fmt: skip
     assert body["listeners"][0] == {

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gunicorn_raindrops import Raindrops, scoreboard
+from gunicorn_raindrops import Raindrops, scoreboard, seat
 from gunicorn_raindrops._native._counters import ffi, lib
 from gunicorn_raindrops.board_file import HEADER_SIZE
 from gunicorn_raindrops.scoreboard import Claim, Scoreboard
@@ -1030,3 +1030,70 @@ def test_no_leak(tmp_path):
         board.forget_file()
         del board
     assert mapped() == before
+
+
+# Websockets.
+
+
+def hold_websockets(link, board, claim, number):
+    assert board.take(claim, 1, 1)
+    attached = seat.AttachedSeat()
+    for _ in range(number):
+        attached.open()
+    attached.close()
+    link.say()
+    link.hear()
+
+
+def test_websockets_are_reclaimed_with_their_owner(board, fork):
+    """A worker's open websockets are its row's; when it is killed they are out of the gauge, and
+    whoever has the slot next begins with none."""
+    child = fork(hold_websockets, board, board.claim(), 4)
+    child.link.hear()
+    assert [(row.websockets, row.calling, row.writing) for row in board.read().rows] == [(3, 0, 0)]
+    child.kill()
+    child.wait()
+    assert board.read().rows == ()
+    claim = board.claim()
+    assert claim.slot == 0
+    assert [row.websockets for row in board.read().rows] == [0]
+    other = fork(hold_websockets, board, claim, 1)
+    other.link.hear()
+    assert [row.websockets for row in board.read().rows] == [0]
+    other.link.say()
+    other.check()
+
+
+def count_from_a_child(link, board, claim, fork):
+    assert board.take(claim, 1, 1)
+    attached = seat.AttachedSeat()
+    attached.open()
+
+    def child(link):
+        attached.open()
+        attached.close()
+        attached.close()
+        attached.begin()  # it has no slot: all of it counts nowhere
+
+    fork(child).check()
+    (row,) = board.read().rows
+    assert (row.websockets, row.calling) == (1, 0)
+    attached.close()
+    assert board.read().rows[0].websockets == 0
+
+
+def test_a_child_of_a_worker_closes_no_websocket(board, fork):
+    """What a fork copies is nobody's in the child."""
+    fork(count_from_a_child, board, board.claim(), fork).check()
+
+
+def test_capacity_can_be_told_later(board, fork):
+    """Where it is known only once the application is loaded."""
+
+    def child(link):
+        assert board.take(claim, 1, 1)
+        scoreboard.set_capacity(7)
+        assert [row.capacity for row in board.read().rows] == [7]
+
+    claim = board.claim()
+    fork(child).check()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gunicorn_raindrops import Struct
 from gunicorn_raindrops.settings import Settings, load
 
 DEFAULTS = {
@@ -21,6 +22,7 @@ DEFAULTS = {
     "listeners": (),
     "file": None,
     "max_workers": 1024,
+    "counters": None,
 }
 
 
@@ -74,6 +76,8 @@ GOOD = [
     ("file", Path("/run/board"), "/run/board", "/run/board"),
     ("file", b"/run/board", "/run/board", "/run/board"),
     ("file", None, "", None),
+    ("counters", "a.b:c.d", " a.b:c.d", "a.b:c.d"),
+    ("counters", None, "", None),
     ("max_workers", 1, "1", 1),
     ("max_workers", 64, " 64 ", 64),
     ("max_workers", "64", "64", 64),
@@ -221,6 +225,10 @@ BAD = {
         "addresses",
     ),
     "file": (["a\0b", 5, True, 1.0, ["x"], object], "path"),
+    "counters": (
+        ["a", "a:", ":b", "a b:c", "a:b()", "a-b:c", "1:2", "a:b:c", 5, True, object, [1], Struct],
+        "module:name",
+    ),
     "max_workers": (
         ["", "x", "0", "-1", "65537", "1.0", "1e3", "9" * 5000, 0, -1, 65537, 1.0, True, None, [1]],
         "whole number from 1 to 65536",
@@ -249,7 +257,12 @@ def test_a_bad_value(name, value, takes):
         assert message.startswith(f"{variable(name)}: ")
         assert takes in message
     if name != "token":
-        assert repr(value) in message
+        assert repr(value)[:200] in message
+
+
+def test_a_long_value_is_shown_in_part():
+    """The line stays one that a log can hold."""
+    assert len(complaint({"max_workers": "9" * 5000}, {})) < 400
 
 
 def test_every_setting_can_be_wrong():

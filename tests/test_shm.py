@@ -479,7 +479,11 @@ class Liar:
         return "zero"
 
 
-@pytest.mark.parametrize("file", [object(), 1.0, True, False, ["x"], Liar()], ids=repr)
+@pytest.mark.parametrize(
+    "file",
+    [object(), 1.0, True, False, ["x"], Liar()],
+    ids=["object", "float", "True", "False", "list", "Liar"],
+)
 def test_a_file_of_a_wrong_type(file):
     """It is TypeError; True is not descriptor 1."""
     with pytest.raises(TypeError):

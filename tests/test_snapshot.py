@@ -25,7 +25,8 @@ ARBITER = Arbiter(1, "27.0", "0.1", "sync", started=time.monotonic() - 100)
 
 
 def row(slot=0, state=scoreboard.READY, calling=0, writing=0, capacity=1, **other):
-    figures = {"pid": 100 + slot, "age": 1, "started": time.monotonic() - 5, "requests": 0}
+    figures = {"pid": 100 + slot, "age": 1, "started": time.monotonic() - 5}
+    figures |= {"requests": 0, "websockets": 0}
     figures.update(other)
     return Row(
         slot=slot, state=state, calling=calling, writing=writing, capacity=capacity, **figures

@@ -246,7 +246,7 @@ def test_unknown_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unix_listener_stats("@x") == {"@x": ListenStats(0, None, None, None)}
 
 
-@pytest.mark.parametrize("bad", ["", "\0x", "a\0b"])
+@pytest.mark.parametrize("bad", ["", "\0x", "a\0b", "\ud800"])
 def test_malformed_paths(bad: str) -> None:
     """What cannot be bound is a ValueError that says what can."""
     with pytest.raises(ValueError, match="expected a path"):

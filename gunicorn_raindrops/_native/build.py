@@ -44,5 +44,7 @@ def module(name: str, units: list[str], preamble: str = "") -> FFI:
     return ffi
 
 
-counters = module("_counters", ["counters", "histogram", "scoreboard", "nowait"], KEEP_THE_GIL)
+counters = module(
+    "_counters", ["counters", "guard", "histogram", "scoreboard", "nowait"], KEEP_THE_GIL
+)
 diag = module("_diag", ["inet_diag"])

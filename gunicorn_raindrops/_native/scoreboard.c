@@ -37,6 +37,9 @@ enum phase { IDLE, CALLING, WRITING };
  * application forked) counts here, so that the hot path has nothing to ask. */
 static struct grd_slot nowhere;
 static struct grd_slot *here = &nowhere;
+
+/* A request ends where it began, also if its worker gets a slot meanwhile. */
+static __thread struct grd_slot *mine;
 static __thread enum phase phase;
 
 static uint32_t state_of(uint64_t owner)
@@ -75,6 +78,17 @@ int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who)
 	return -1;
 }
 
+int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t owner = grd_atomic_acquire(&slots[i].owner);
+
+		if (owner == (with_state(freed(owner), GRD_CLAIMED) | who))
+			return i;
+	}
+	return -1;
+}
+
 uint64_t grd_owner(struct grd_slot *slot)
 {
 	return grd_atomic_acquire(&slot->owner);
@@ -89,6 +103,7 @@ int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owne
 	grd_atomic_store(&slot->started, owner->started);
 	grd_atomic_store(&slot->capacity, owner->capacity);
 	grd_atomic_store(&slot->gauge, claimed & GENERATION_MASK);
+	grd_atomic_store(&slot->websockets, claimed & GENERATION_MASK);
 	grd_atomic_store(&slot->base, grd_atomic_load(&slot->requests));
 	/* publishes all of these */
 	return grd_atomic_swap(&slot->owner, claimed,
@@ -126,12 +141,18 @@ static void sum(const struct grd_slot *slot, struct grd_totals *totals)
 	totals->errors += grd_atomic_load(&slot->errors);
 }
 
+/* What an earlier owner has left counts as nothing. */
+static uint64_t gauge_of(const uint64_t *at, uint64_t owner)
+{
+	uint64_t gauge = grd_atomic_load(at);
+
+	return freed(gauge) == freed(owner) ? gauge & ~GENERATION_MASK : 0;
+}
+
 static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
-	uint64_t gauge = grd_atomic_load(&slot->gauge);
+	uint64_t gauge = gauge_of(&slot->gauge, owner);
 
-	if (freed(gauge) != freed(owner))
-		gauge = 0;
 	row->owner = owner;
 	row->state = state_of(owner);
 	row->pid = owner & PID_MASK;
@@ -143,6 +164,7 @@ static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *ro
 	row->requests = grd_atomic_load(&slot->requests) - grd_atomic_load(&slot->base);
 	row->calling = (gauge >> GRD_GAUGE_BITS) & BITS(GRD_GAUGE_BITS);
 	row->writing = gauge & BITS(GRD_GAUGE_BITS);
+	row->websockets = gauge_of(&slot->websockets, owner);
 }
 
 /* Read what stands beside an owner while that owner stays the same. A slot that changes hands
@@ -264,18 +286,24 @@ void grd_state(uint32_t state)
 	set_state(here, state);
 }
 
+void grd_capacity(uint64_t capacity)
+{
+	grd_atomic_store(&here->capacity, capacity);
+}
+
 /* Take this thread's request, whatever its phase, out of the gauge. */
 static void leave(void)
 {
 	if (phase != IDLE)
-		grd_atomic_add(&here->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
+		grd_atomic_add(&mine->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
 	phase = IDLE;
 }
 
 void grd_begin(void)
 {
 	leave();
-	grd_atomic_add(&here->gauge, ONE_CALLING);
+	mine = here;
+	grd_atomic_add(&mine->gauge, ONE_CALLING);
 	phase = CALLING;
 }
 
@@ -283,19 +311,19 @@ void grd_respond(void)
 {
 	if (phase != CALLING)
 		return;
-	grd_atomic_add(&here->gauge, ONE_WRITING - ONE_CALLING);
+	grd_atomic_add(&mine->gauge, ONE_WRITING - ONE_CALLING);
 	phase = WRITING;
 }
 
 void grd_fail(void)
 {
 	if (phase != IDLE)
-		grd_atomic_add(&here->errors, 1);
+		grd_atomic_add(&mine->errors, 1);
 }
 
 static void end(void)
 {
-	grd_atomic_add(&here->requests, 1);
+	grd_atomic_add(&mine->requests, 1);
 	leave();
 }
 
@@ -303,7 +331,7 @@ static void end_with(unsigned int hundreds)
 {
 	if (phase == IDLE)
 		return;
-	grd_atomic_add(&here->responses[hundreds - 1], 1);
+	grd_atomic_add(&mine->responses[hundreds - 1], 1);
 	end();
 }
 
@@ -323,6 +351,55 @@ void grd_cancel(void)
 {
 	leave();
 }
+
+static void begin_in(struct grd_slot *slot)
+{
+	grd_atomic_add(&slot->gauge, ONE_CALLING);
+}
+
+static void respond_in(struct grd_slot *slot)
+{
+	grd_atomic_add(&slot->gauge, ONE_WRITING - ONE_CALLING);
+}
+
+static void count(struct grd_slot *slot, uint32_t how)
+{
+	uint32_t hundreds = how & (GRD_WRITING - 1);
+
+	if (how & GRD_ERROR)
+		grd_atomic_add(&slot->errors, 1);
+	if (hundreds >= 1 && hundreds <= 5)
+		grd_atomic_add(&slot->responses[hundreds - 1], 1);
+	grd_atomic_add(&slot->requests, 1);
+}
+
+static void end_in(struct grd_slot *slot, uint32_t how)
+{
+	if (!(how & GRD_CANCELLED))
+		count(slot, how);
+	grd_atomic_add(&slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
+}
+
+static void open_in(struct grd_slot *slot)
+{
+	grd_atomic_add(&slot->websockets, 1);
+}
+
+static void close_in(struct grd_slot *slot)
+{
+	grd_atomic_add(&slot->websockets, 0 - 1ull);
+}
+
+int grd_here_begin(void)
+{
+	begin_in(here);
+	return 1;
+}
+
+void grd_here_respond(void) { respond_in(here); }
+void grd_here_end(uint32_t how) { end_in(here, how); }
+void grd_here_open(void) { open_in(here); }
+void grd_here_close(void) { close_in(here); }
 
 static int is_ours(const struct grd_seat *seat)
 {
@@ -345,32 +422,30 @@ int grd_seat_begin(struct grd_seat *seat)
 {
 	if (!is_ours(seat))
 		return 0;
-	grd_atomic_add(&seat->slot->gauge, ONE_CALLING);
+	begin_in(seat->slot);
 	return 1;
 }
 
 void grd_seat_respond(struct grd_seat *seat)
 {
 	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->gauge, ONE_WRITING - ONE_CALLING);
-}
-
-static void count(struct grd_slot *slot, uint32_t how)
-{
-	uint32_t hundreds = how & (GRD_WRITING - 1);
-
-	if (how & GRD_ERROR)
-		grd_atomic_add(&slot->errors, 1);
-	if (hundreds >= 1 && hundreds <= 5)
-		grd_atomic_add(&slot->responses[hundreds - 1], 1);
-	grd_atomic_add(&slot->requests, 1);
+		respond_in(seat->slot);
 }
 
 void grd_seat_end(struct grd_seat *seat, uint32_t how)
 {
-	if (!is_ours(seat))
-		return;
-	if (!(how & GRD_CANCELLED))
-		count(seat->slot, how);
-	grd_atomic_add(&seat->slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
+	if (is_ours(seat))
+		end_in(seat->slot, how);
+}
+
+void grd_seat_open(struct grd_seat *seat)
+{
+	if (is_ours(seat))
+		open_in(seat->slot);
+}
+
+void grd_seat_close(struct grd_seat *seat)
+{
+	if (is_ours(seat))
+		close_in(seat->slot);
 }

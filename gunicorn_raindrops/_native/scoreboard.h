@@ -12,7 +12,8 @@
  * is never seen in both or in neither. Its high bits repeat the owner's generation: a gauge whose
  * generation is not the owner's was left by an earlier, dead owner and reads as zero. So freeing
  * the owner word takes the dead worker's requests out of the gauges, without writing to the gauge
- * that a new owner may already use.
+ * that a new owner may already use. Open websockets are a gauge of the same kind; its word is on
+ * the first line, since a websocket comes and goes seldom.
  *
  * Totals grow for ever, over all owners of the slot. Only the owner's threads add to the second
  * line; nobody else writes there. */
@@ -54,7 +55,8 @@ struct grd_slot {
 	uint64_t started;       /* when the owner took the slot, CLOCK_MONOTONIC, ns */
 	uint64_t capacity;      /* requests that the owner can run at once */
 	uint64_t base;          /* requests of the slot when the owner took it */
-	uint64_t spare[2];
+	uint64_t websockets;    /* open, below the owner's generation */
+	uint64_t spare;
 
 	uint64_t gauge;
 	uint64_t requests;
@@ -75,6 +77,7 @@ struct grd_row {                /* what a reader sees of one slot that is not fr
 	uint64_t requests;      /* of this owner */
 	uint32_t calling;
 	uint32_t writing;
+	uint64_t websockets;
 };
 
 struct grd_totals {
@@ -87,6 +90,7 @@ struct grd_totals {
  * gives, `owner` (its who), start, age, started and capacity count. */
 uint64_t grd_who(uint32_t pid, uint64_t start);
 int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who);
+int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who);
 uint64_t grd_owner(struct grd_slot *slot);
 int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner);
 int grd_free(struct grd_slot *slot, uint64_t owner);
@@ -106,6 +110,7 @@ int64_t grd_process_start(uint32_t pid);
  * second end, counts nothing. */
 void grd_attach(struct grd_slot *slot);
 void grd_state(uint32_t state);         /* of the attached slot */
+void grd_capacity(uint64_t capacity);   /* the same, where it is known only later */
 void grd_begin(void);                   /* calling */
 void grd_respond(void);                 /* calling -> writing */
 void grd_fail(void);                    /* the request ends in an error: before its end */
@@ -142,6 +147,16 @@ void grd_seat_state(struct grd_seat *seat, uint32_t state);
 int grd_seat_begin(struct grd_seat *seat);              /* calling; 0: another process's seat */
 void grd_seat_respond(struct grd_seat *seat);           /* calling -> writing */
 void grd_seat_end(struct grd_seat *seat, uint32_t how);
+void grd_seat_open(struct grd_seat *seat);              /* a websocket */
+void grd_seat_close(struct grd_seat *seat);
+
+/* The same in the slot that this process has attached, which a child has not: there they count
+ * nowhere. */
+int grd_here_begin(void);                               /* always 1 */
+void grd_here_respond(void);
+void grd_here_end(uint32_t how);
+void grd_here_open(void);
+void grd_here_close(void);
 /* cffi: end */
 
 #endif

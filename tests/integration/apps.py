@@ -7,7 +7,7 @@ import tempfile
 import time
 from urllib.parse import parse_qs
 
-TEXT = [("Content-Type", "text/plain")]
+TEXT = (("Content-Type", "text/plain"),)  # servers add to a list of headers
 
 
 def app(environ, start_response):
@@ -58,12 +58,12 @@ def route_boom(environ, start_response):
 
 
 def route_boom_first(environ, start_response):
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
     return explode_after(0)
 
 
 def route_boom_mid(environ, start_response):
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
     return explode_after(2)
 
 
@@ -82,7 +82,7 @@ def route_unavailable(environ, start_response):
 
 
 def route_stream(environ, start_response, n="10", s="0.1", size="10"):
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
     return chunks(int(n), float(s), int(size))
 
 

@@ -1,8 +1,9 @@
-"""Fixtures of the integration tests: each gunicorn, each worker class."""
+"""Fixtures of the integration tests: a server, each gunicorn, requests in the background."""
 
 import pytest
 
-from .servers import CLASSES, GUNICORNS, Background, Server
+from .classes import CLASSES, LIVING
+from .servers import GUNICORNS, Background, Server
 
 
 @pytest.fixture
@@ -21,10 +22,10 @@ def gunicorn(request):
     return request.param
 
 
-@pytest.fixture(params=CLASSES)
+@pytest.fixture(params=LIVING)
 def worker_class(request):
-    """The command line of each worker class."""
-    return CLASSES[request.param]
+    """The command line of each worker class whose life the tests live."""
+    return CLASSES[request.param].args
 
 
 @pytest.fixture

@@ -26,17 +26,17 @@ def descriptors(pid):
 
 
 def at_rest(pid):
-    """Return a process's descriptors when they have not changed for a while: a connection that
-    its client has closed is closed there a moment later."""
-    seen = [descriptors(pid)]
+    """Return a process's descriptors when they and its threads have not changed for a while: a
+    connection that its client has closed is closed there a moment later."""
+    seen = [(descriptors(pid), threads(pid))]
 
     def unchanged():
         threading.Event().wait(0.02)
-        seen.append(descriptors(pid))
+        seen.append((descriptors(pid), threads(pid)))
         return len(seen) > 10 and all(one == seen[-1] for one in seen[-10:])
 
-    eventually(unchanged, "descriptors at rest")
-    return seen[-1]
+    eventually(unchanged, "descriptors and threads at rest")
+    return seen[-1][0]
 
 
 def threads(pid):
@@ -58,6 +58,7 @@ def live(server):
         if number == signal.SIGHUP:
             eventually(lambda: not before & set(server.workers()), "all workers new")
         settle(workers)
+        at_rest(server.pid)  # gunicorn's control thread stops for a fork
         seen.append((threads(server.pid), len(server.workers())))
 
     settle(2)

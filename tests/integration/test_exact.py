@@ -4,11 +4,10 @@ import collections
 import random
 import threading
 
-import pytest
-
+from .classes import each
 from .servers import connect, eventually
 
-REQUESTS = 20_000
+REQUESTS, FEWER = 20_000, 4_000
 CLIENTS = 8
 
 # path, whether the client leaves after the first bytes, and how often of a hundred
@@ -27,17 +26,22 @@ MIX = [
 class Client:
     """Sends its share of the load over one connection as long as the server keeps it."""
 
-    def __init__(self, address, keepalive, seed):
+    def __init__(self, address, kind, seed):
         self.address = address
-        self.version = b"1.1" if keepalive else b"1.0"
+        self.version = b"1.1" if kind and kind.keepalive else b"1.0"
+        self.paths = [
+            (path, leave)
+            for path, leave, often in MIX
+            for _ in range(often)
+            if kind and path not in kind.unseen
+        ]
         self.random = random.Random(seed)
         self.seen = collections.Counter()
         self.sock = None
 
     def run(self, requests):
-        paths = [(path, leave) for path, leave, often in MIX for _ in range(often)]
         for _ in range(requests):
-            path, leave = self.random.choice(paths)
+            path, leave = self.random.choice(self.paths)
             self.one(path.encode(), leave)
         self.hang_up()
 
@@ -77,23 +81,23 @@ class Client:
             self.sock = None
 
 
-@pytest.mark.parametrize("kind", ["sync", "gthread"])
+@each
 def test_exact(serve, gunicorn, kind, background):
-    """20,000 requests of all kinds: requests, responses by class, errors; nothing in flight."""
-    args = {
-        "sync": ["--workers", "2"],
-        "gthread": ["--workers", "2", "--worker-class", "gthread", "--threads", "4"],
-    }[kind]
-    with serve(*args, gunicorn=gunicorn, tracebacks=None) as server:
+    """Thousands of requests of all kinds: requests, responses by class, errors; nothing in
+    flight."""
+    kind.available(gunicorn)
+    requests = REQUESTS if kind.name in ("sync", "gthread") else FEWER
+    args = ["--workers", "2", *kind.args, *(("--threads", "4") if kind.name == "gthread" else ())]
+    with serve(*args, gunicorn=gunicorn, app=kind.app, tracebacks=None) as server:
         server.ready(2)
-        clients = [Client(server.address, kind == "gthread", seed) for seed in range(CLIENTS)]
+        clients = [Client(server.address, kind, seed) for seed in range(CLIENTS)]
         for client in clients:
-            background.add(client.run, REQUESTS // CLIENTS)
+            background.add(client.run, requests // CLIENTS)
         background.join()
         seen = sum((client.seen for client in clients), collections.Counter())
-        errors = seen.pop("errors")
+        errors = seen.pop("errors", 0)
         total = sum(seen.values())
-        assert total == REQUESTS
+        assert total == requests
         after = eventually(
             lambda: (s := server.settled())["requests"] >= total and s, "all of them counted"
         )

@@ -1,5 +1,6 @@
 """Harmless: whatever of ours fails, the application serves on, with one warning."""
 
+import json
 import os
 import platform
 import signal
@@ -16,6 +17,7 @@ from .servers import APPS, eventually
 
 def one_warning(server, *words):
     """Check that there is exactly one warning of ours, and that it says these words."""
+    eventually(server.warnings, "a warning")
     (warning,) = server.warnings()
     for word in words:
         assert word in warning
@@ -28,6 +30,29 @@ def test_status_port_taken(serve, gunicorn):
         with serve("--workers", "2", gunicorn=gunicorn, env={"RAINDROPS_BIND": bind}) as server:
             assert server.get("/") == (200, b"hello\n")
             one_warning(server, "bind", bind, "in use")
+
+
+NO_THREAD = """
+import gunicorn_raindrops
+from gunicorn_raindrops import unpatched
+
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+
+original = unpatched.original
+unpatched.original = lambda module, name: refuse if module == "_thread" else original(module, name)
+gunicorn_raindrops.hooks.install(globals(), expose=True, allow=["127.0.0.1"])
+"""
+
+
+def test_no_thread_to_be_had(serve, gunicorn):
+    """That worker does not answer on the status address; it counts and is exposed as ever."""
+    with serve("--workers", "1", gunicorn=gunicorn, conf=NO_THREAD) as server:
+        assert server.get("/") == (200, b"hello\n")
+        one_warning(server, "status thread", "can't start new thread")
+        status = json.loads(server.get("/_raindrops.json")[1])
+        assert (status["requests"], status["capacity"]) == (1, 1)
+        assert [worker["state"] for worker in status["workers"]] == ["idle"]
 
 
 def test_status_port_that_gets_free(serve, gunicorn):
@@ -112,6 +137,40 @@ def test_no_netlink(serve, gunicorn):
         one_warning(server, "listeners")
 
 
+def test_the_applications_own_port_as_the_status_address(serve, gunicorn):
+    """It is the application's, and the status has none."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    env = {"RAINDROPS_BIND": address}
+    with serve("--workers", "1", bind=[address], gunicorn=gunicorn, env=env) as server:
+        server.logged("Listening at")
+        assert eventually(lambda: server.get("/"), "served") == (200, b"hello\n")
+        one_warning(server, "bind", address)
+
+
+def test_as_many_slots_as_workers(serve, gunicorn):
+    """At a HUP old and new workers are there at once: the new ones get the old ones' slots."""
+    env = {"RAINDROPS_MAX_WORKERS": "2"}
+    with serve("--workers", "2", gunicorn=gunicorn, env=env) as server:
+        server.ready(2)
+        for number in (1, 2):
+            before = {worker["pid"] for worker in server.status()["workers"]}
+            os.kill(server.pid, signal.SIGHUP)
+            eventually(lambda old=before: not old & set(server.workers()), "all workers new")
+
+            def seated():
+                status = server.status()
+                pids = {worker["pid"] for worker in status["workers"] if worker["state"] == "idle"}
+                return pids == set(server.workers()) and status
+
+            status = eventually(seated, "new workers in the old ones' slots")
+            assert (status["untracked"], status["capacity"]) == (0, 2)
+            for _ in range(5):
+                server.get("/")
+            eventually(lambda want=number * 5: server.status()["requests"] == want, "counted")
+        assert len(server.warnings()) == 2, server.warnings()  # one for each HUP
+
+
 def test_more_workers_than_slots(serve, gunicorn):
     """Those beyond serve as ever and are counted as untracked; a slot that gets free is used."""
     env = {"RAINDROPS_MAX_WORKERS": "2"}
@@ -192,3 +251,25 @@ def test_a_setting_that_turns_bad_at_a_reload_changes_nothing(serve, tmp_path, g
             "two new workers",
         )
         assert server.get("/") == (200, b"hello\n")
+
+
+def test_a_file_that_is_cut_short_while_in_use(serve, gunicorn, tmp_path):
+    """No process dies of it. The status cannot be told until new workers count in memory."""
+    file = tmp_path / "board"
+    with serve("--workers", "2", gunicorn=gunicorn, env={"RAINDROPS_FILE": str(file)}) as server:
+        server.ready(2)
+        before = set(server.workers())
+        assert server.get("/")[0] == 200
+        file.write_bytes(b"")
+        pids = {server.get("/pid") for _ in range(50)}
+        assert {status for status, _ in pids} == {200}
+        assert server.ask()[0] == 500
+        assert set(server.workers()) == before
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: not before & set(server.workers()), "all workers new")
+        assert server.ready(2)["requests"] == 0
+        server.get("/")
+        eventually(lambda: server.status()["requests"] == 1, "counted")
+        warnings = [line for line in server.warnings() if str(file) in line]
+        assert len(warnings) == 1, server.warnings()
+        assert any("the status cannot be told" in line for line in server.warnings())

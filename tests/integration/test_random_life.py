@@ -28,8 +28,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from .classes import CLASSES, LIVING
 from .load import Gate, Load
-from .servers import CLASSES, GUNICORNS, Server, alive, eventually
+from .servers import GUNICORNS, Server, alive, eventually
 from .test_clean import at_rest, descriptors, threads
 from .test_life import STAYS
 from .test_violence import BROKEN, Poll
@@ -63,7 +64,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize(
         gunicorn=st.sampled_from([name for name in GUNICORNS if GUNICORNS[name].exists()]),
-        kind=st.sampled_from(list(CLASSES)),
+        kind=st.sampled_from(LIVING),
         kept=st.booleans(),
     )
     def start(self, gunicorn, kind, kept):
@@ -71,7 +72,7 @@ class Life(RuleBasedStateMachine):
         directory = Path(self.over.enter_context(tempfile.TemporaryDirectory()))
         self.kind = kind
         more, self.threads = ARGUMENTS[kind]
-        args = ["--workers", str(WORKERS), *CLASSES[kind], *more]
+        args = ["--workers", str(WORKERS), *CLASSES[kind].args, *more]
         args += ["--daemon", "--graceful-timeout", str(GRACE)]
         env = STAYS | ({"RAINDROPS_FILE": str(directory / "board")} if kept else {})
         self.server = Server(directory, *args, gunicorn=gunicorn, env=env, tracebacks=None)

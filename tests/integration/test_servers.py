@@ -32,7 +32,7 @@ COMMANDS = {
     "uvicorn-fork": [*PREFORK, "uvicorn", "{fd}", "4"],
     "uwsgi": [
         str(BIN / "uwsgi"), "--http-socket", "127.0.0.1:0", "--master", "--processes", "4",
-        "--module", "counted_wsgi:app", "--die-on-term", "--need-app", "--disable-logging",
+        "--module", "counted_wsgi:app", "--die-on-term", "--worker-reload-mercy", "3", "--need-app", "--disable-logging",
     ],
     "uvicorn": [
         str(BIN / "uvicorn"), "--fd", "{fd}", "--workers", "4", "--log-level", "error",
@@ -121,7 +121,7 @@ class Mixed(Client):
     """A client that has its own mix, and a new connection for each request."""
 
     def __init__(self, address, seed, mix):
-        super().__init__(address, False, seed)
+        super().__init__(address, None, seed)
         self.paths = [path for path, often in mix.items() for _ in range(often)]
 
     def run(self, requests):

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -192,6 +193,45 @@ def test_a_reload_takes_new_settings(serve, tmp_path, gunicorn, background):
         eventually(lambda: server.ask("/two", headers=good)[0] == 200, "the new path")
         assert server.ask("/one", headers=good)[0] == 404
         assert background.join() == [(200, b"slept\n")]
+        assert server.warnings() == []
+
+
+def test_a_reload_to_an_address_that_is_taken(serve, tmp_path, gunicorn):
+    """The status stays where it was, and one warning says why."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        conf = INSTALL.format(", bind='127.0.0.1:0', path='/one'")
+        with serve("--workers", "1", conf=conf, gunicorn=gunicorn) as server:
+            server.logged(r"status at .*/one$")
+            file = tmp_path / "gunicorn.conf.py"
+            file.write_text(conf.replace("/one", "/two").replace("127.0.0.1:0", address))
+            os.kill(server.pid, signal.SIGHUP)
+            eventually(lambda: server.ask("/two")[0] == 200, "the new path, at the old address")
+            (warning,) = server.warnings()
+            assert f"bind: {address} cannot be listened on" in warning
+
+
+def test_a_reload_loses_no_status_request(serve, gunicorn, background):
+    """Whoever asked a worker that then ended is answered."""
+    with serve("--workers", "2", gunicorn=gunicorn) as server:
+        server.ready(2)
+        over = threading.Event()
+
+        def poll():
+            asked = 0
+            while not over.is_set():
+                assert server.ask()[0] == 200
+                asked += 1
+            return asked
+
+        for _ in range(3):
+            background.add(poll)
+        for _ in range(6):
+            before = set(server.workers())
+            os.kill(server.pid, signal.SIGHUP)
+            eventually(lambda old=before: not old & set(server.workers()), "all workers new")
+        over.set()
+        assert sum(background.join()) > 100
         assert server.warnings() == []
 
 
