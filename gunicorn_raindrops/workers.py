@@ -200,18 +200,17 @@ class Greenlets(Way):
         if request is None:
             return
         self._request.set(None)
-        if resp is None:
-            request.cancel()
-        elif isinstance(error, StopIteration):
+        if isinstance(error, StopIteration):
             # So these workers leave the loop over a connection's requests; one that ends a
             # response which broke off has what broke it behind it.
-            self._end(request, resp, error.__context__)
+            error = error.__context__
+        if resp is None:
+            request.cancel()
+        elif error is None and resp.status is None:
+            request.end(0)  # the application took the connection over (ALREADY_HANDLED)
         else:
-            self._end(request, resp, error)
-
-    def _end(self, request: Request, resp: Any, error: BaseException | None) -> None:
-        status, failed = _outcome(resp, error)
-        request.end(hundreds_of(status), failed)
+            status, failed = _outcome(resp, error)
+            request.end(hundreds_of(status), failed)
 
     def _cancel(self) -> None:
         request = self._request.get()

@@ -42,6 +42,8 @@ def own_keywords(monkeypatch):
     """What a test installs is forgotten after it."""
     monkeypatch.setattr(hooks, "_keywords", {})
     monkeypatch.setattr(hooks, "_process", hooks._Process())
+    for name in ("_begin", "_end"):  # which post_worker_init sets
+        monkeypatch.setattr(hooks, name, getattr(hooks, name))
 
 
 def configured(namespace):

@@ -120,7 +120,7 @@ class Greenlet:
         return self.context.run(self.worker.wsgi, {}, None)
 
     def end(self, status="200 OK", sent=True, error=None):
-        resp = None if status is None else SimpleNamespace(status=status, headers_sent=sent)
+        resp = None if status is None else SimpleNamespace(status=status or None, headers_sent=sent)
         self.context.run(self.way.end, self.worker, resp, error)
 
 
@@ -160,6 +160,9 @@ def test_the_iterable_of_a_greenlet_is_untouched(counting):
     counting(part)
 
 
+NONE = ""  # a response without a status, which is more than no response
+
+
 def stopped(by):
     """Return the StopIteration with which gunicorn ends a connection, whatever broke it."""
     error = StopIteration()
@@ -177,6 +180,9 @@ def stopped(by):
         ({"error": OSError(errno.EPIPE, "gone")}, (1, 1, 0, 0)),
         ({"error": OSError(errno.EIO, "no")}, (1, 1, 0, 1)),
         ({"status": None}, (0, 0, 0, 0)),
+        ({"status": NONE, "sent": False}, (1, 0, 0, 0)),
+        ({"status": NONE, "sent": False, "error": stopped(None)}, (1, 0, 0, 0)),
+        ({"status": NONE, "sent": False, "error": ValueError("no")}, (1, 0, 1, 1)),
     ],
     ids=repr,
 )

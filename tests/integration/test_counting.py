@@ -23,6 +23,7 @@ def shared(request, tmp_path_factory):
         server.kind = kind
         server.ready(1)
         yield server
+        server.kill()
 
 
 class Since:
@@ -50,7 +51,7 @@ class Since:
 def test_a_slow_application_is_calling(shared, background):
     """While the application's callable runs, its request is calling."""
     since = Since(shared)
-    background.add(shared.get, "/sleep?s=0.5")
+    background.add(shared.get, "/sleep?s=0.3")
     seen = eventually(lambda: (s := shared.status())["calling"] and s, "calling")
     assert (seen["calling"], seen["writing"]) == (1, 0)
     assert seen["requests"] == since.before["requests"]
@@ -63,7 +64,7 @@ def test_a_slow_application_is_calling(shared, background):
 
 
 @pytest.mark.parametrize(
-    "path", ["/stream?n=10&s=0.05&size=10", "/big?size=50000000", "/file?size=50000000"]
+    "path", ["/stream?n=10&s=0.03&size=10", "/big?size=50000000", "/file?size=50000000"]
 )
 def test_a_response_under_way_is_writing(shared, path):
     """A streamed response, a large one and a file are writing until the client has them."""
@@ -141,7 +142,7 @@ def test_a_client_that_goes_away_is_counted_and_no_error(shared):
     """Its request reached the application; that it left is not the application's fault."""
     since = Since(shared)
     with connect(shared.address) as client:
-        client.sendall(b"GET /stream?n=50&s=0.02&size=100000 HTTP/1.0\r\n\r\n")
+        client.sendall(b"GET /stream?n=25&s=0.02&size=100000 HTTP/1.0\r\n\r\n")
         client.recv(100)
     assert since.requests(1) == {"requests": 1, "2xx": 1}
 
@@ -236,7 +237,7 @@ def test_a_worker_that_finishes_gracefully_shows_it(serve, gunicorn, kind, backg
     kind.available(gunicorn)
     with serve("--workers", "1", *kind.args, gunicorn=gunicorn, app=kind.app) as server:
         (before,) = server.ready(1)["workers"]
-        background.add(server.get, "/sleep?s=1.5")
+        background.add(server.get, "/sleep?s=1")
         eventually(lambda: server.text()["calling"] == 1, "calling")
         os.kill(before["pid"], signal.SIGTERM)
 
@@ -256,7 +257,7 @@ def test_a_worker_that_finishes_gracefully_shows_it(serve, gunicorn, kind, backg
 def test_a_busy_worker_does_not_keep_the_status_from_answering(shared, background):
     """A worker in a pure-Python loop, which blocks its hub or loop, gives the interpreter away
     often enough."""
-    background.add(shared.get, "/spin?s=1")
+    background.add(shared.get, "/spin?s=0.5")
     eventually(lambda: shared.text()["calling"] == 1, "calling")
     for _ in range(5):
         assert shared.text()["calling"] == 1

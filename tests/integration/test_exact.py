@@ -7,7 +7,7 @@ import threading
 from .classes import each
 from .servers import connect, eventually
 
-REQUESTS, FEWER = 20_000, 4_000
+REQUESTS, FEWER = 20_000, 3_000
 CLIENTS = 8
 
 # path, whether the client leaves after the first bytes, and how often of a hundred

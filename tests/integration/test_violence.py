@@ -58,12 +58,12 @@ def load(server, over, seed, paths):
 
 
 def kill_at_random(server, kills):
-    """SIGKILL workers at random moments; one of forty hangs for gunicorn to kill."""
+    """SIGKILL workers at random moments; one of fifty hangs for gunicorn to kill."""
     chance = random.Random(kills)
     for number in range(kills):
         threading.Event().wait(chance.uniform(0, 0.12))
         pids = eventually(lambda: children(server.pid), "workers")
-        if number % 40 == 25:
+        if number % 50 == 25:
             with contextlib.suppress(*BROKEN):
                 # a loop, not a sleep, in which a hub would go on to send its heartbeats
                 server.get(chance.choice(["/stop", "/spin?s=30"]), timeout=0.05)

@@ -149,7 +149,7 @@ def test_tornados_own_applications(serve, background):
 
 @pytest.mark.parametrize("name", ["gthread", "gevent", "asgi"])
 def test_http2(serve, name):
-    """Streams of one connection are requests like others, also when the client resets one."""
+    """Streams of one connection are requests like others."""
     h2 = pytest.importorskip("h2.connection")
     kind = CLASSES[name]
     kind.available("current")
