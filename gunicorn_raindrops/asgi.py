@@ -25,7 +25,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
 async def call(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:
     """Await the application for a request that was begun in `seat`."""
-    exchange = Exchange(seat, receive, send)
+    exchange = Exchange(seat, scope, receive, send)
     try:
         await app(scope, exchange.receive, exchange.send)
     except Exception:
@@ -42,8 +42,8 @@ class Exchange(Request):
 
     __slots__ = ("_client_gone", "_receive", "_send", "_trailers", "status")
 
-    def __init__(self, seat: Seat, receive: Receive, send: Send) -> None:
-        super().__init__(seat)
+    def __init__(self, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(seat, scope["method"], scope["path"])
         self._receive = receive
         self._send = send
         self._client_gone = False

@@ -12,7 +12,8 @@ Theory of operation. In the arbiter, `on_starting` makes the scoreboard and open
 address, and `pre_fork` claims a slot for the worker to come. In the worker, `post_fork` takes the
 slot over, `post_worker_init` wraps the application and starts the status thread. Then, a request:
 `pre_request` begins it, the wrapper turns calling into writing when the application's callable
-has returned, `post_request` ends it. In the arbiter again, `child_exit` frees the slot.
+has returned, `post_request` ends it. On its way out `worker_exit` says why it goes. In the
+arbiter again, `child_exit` frees the slot.
 
 gunicorn calls none of this under guard: an exception in `pre_fork` or `child_exit` would end the
 arbiter, one in `pre_request` the request. So each hook that does more than count runs under
@@ -21,8 +22,10 @@ arbiter, one in `pre_request` the request. So each hook that does more than coun
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import ipaddress
 import logging
 import os
 import socket
@@ -37,8 +40,8 @@ from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 from gunicorn.workers.sync import SyncWorker
 
-from . import __version__, scoreboard, settings
-from .runtime import Runtime
+from . import __version__, exits, queue_header, scoreboard, settings
+from .runtime import Ended, Runtime
 from .snapshot import Arbiter
 from .status import StatusApp
 
@@ -56,6 +59,7 @@ __all__ = [
     "pre_fork",
     "pre_request",
     "when_ready",
+    "worker_exit",
 ]
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -74,6 +78,8 @@ class _Process:
         self.runtime: Runtime | None = None
         self.warned: set[str] = set()
         self.debugging = True
+        self.trusts: Callable[[Any], bool] | None = None
+        """Whose headers may say how long a request has waited; None: nobody's are read."""
 
 
 _process = _Process()
@@ -120,7 +126,11 @@ def on_starting(server: Any) -> None:
 @_guard
 def _start(server: Any, chosen: settings.Settings) -> None:
     _process.runtime = Runtime.start(
-        chosen, functools.partial(_warn, server.log), server.log.info, os.environ
+        chosen,
+        functools.partial(_warn, server.log),
+        functools.partial(server.log.warning, "gunicorn-raindrops: %s"),
+        server.log.info,
+        os.environ,
     )
 
 
@@ -165,6 +175,7 @@ def _try_listeners(server: Any) -> None:
     if runtime is not None:
         arbiter = _identity(server.cfg, server.pid, runtime.started)
         runtime.try_listeners(arbiter, server.LISTENERS)
+        runtime.defer_accept(server.LISTENERS)
 
 
 @_guard
@@ -173,7 +184,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     if _process.runtime is None:  # these hooks first appeared at a HUP
         _start(server, settings.load(_keywords, os.environ))
     if _process.runtime is not None:
-        _process.runtime.claim(worker, gone=lambda old: _is_gone(server, old))
+        _process.runtime.claim(worker, lambda old: _end_of(old) if _is_gone(server, old) else None)
 
 
 def _is_gone(server: Any, worker: Any) -> bool:
@@ -187,6 +198,11 @@ def _is_gone(server: Any, worker: Any) -> bool:
     return server.WORKERS.get(worker.pid) is not worker or not scoreboard.lives(worker.pid)
 
 
+def _end_of(worker: Any) -> Ended:
+    """How a worker ended that did not say so itself. gunicorn tells no hook its exit status."""
+    return worker.pid, exits.TIMEOUT if worker.aborted else exits.KILLED
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Free the slot of a worker that was reaped.
 
@@ -195,7 +211,7 @@ def child_exit(server: Any, worker: Any) -> None:
     runtime = _process.runtime
     if runtime is not None:
         try:
-            runtime.release(worker)
+            runtime.release(worker, _end_of(worker))
         except Exception as error:
             runtime.later(f"child_exit failed: {type(error).__name__}: {error}")
 
@@ -240,7 +256,7 @@ def _capacity(worker: Any) -> int:
 @_guard
 def post_fork(server: Any, worker: Any) -> None:
     """Take over the slot that the arbiter claimed, and see the end coming: on SIGTERM a worker
-    finishes what it has."""
+    finishes what it has, on SIGABRT, the arbiter's timeout, it drops that."""
     runtime = _process.runtime
     if runtime is None:
         return
@@ -253,6 +269,13 @@ def post_fork(server: Any, worker: Any) -> None:
         handle_exit(sig, frame)
 
     worker.handle_exit = finishing
+    handle_abort = worker.handle_abort
+
+    def aborting(sig: int, frame: Any) -> None:
+        scoreboard.keep_current()
+        handle_abort(sig, frame)
+
+    worker.handle_abort = aborting
 
 
 @_guard
@@ -268,7 +291,51 @@ def post_worker_init(worker: Any) -> None:
     worker.wsgi = _counted(worker.wsgi)
     if app is not None and runtime.settings.expose and not _hides_peers(worker.cfg):
         worker.wsgi = _exposed(worker.wsgi, app)
+    if worker.cfg.reuse_port:  # the listeners are this worker's own
+        runtime.defer_accept(worker.sockets)
+    if runtime.settings.queue_header:
+        _process.trusts = _trusts(worker.cfg)
     scoreboard.ready()
+
+
+def _trusts(cfg: Any) -> Callable[[Any], bool]:
+    """Return what tells whether a peer is one whose forwarding headers gunicorn believes."""
+    allowed = [str(item) for item in cfg.forwarded_allow_ips]
+    networks = []
+    for item in allowed:
+        with contextlib.suppress(ValueError):  # *, or a name: before 24 anything may stand there
+            networks.append(ipaddress.ip_network(item, strict=False))
+
+    @functools.lru_cache(256)
+    def is_allowed(host: str) -> bool:
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(host)
+            return any(address in network for network in networks)
+        return False
+
+    def trusts(peer: Any) -> bool:
+        return not isinstance(peer, tuple) or "*" in allowed or is_allowed(peer[0])
+
+    return trusts
+
+
+@_guard
+def worker_exit(server: Any, worker: Any) -> None:
+    """Count why this worker ends. Before gunicorn 24 the arbiter calls this, too, for a worker
+    that it finds gone, and a process that the application has forked may always."""
+    cause = _cause(worker, _error())
+    if _process.runtime is not None and worker.pid == os.getpid() and cause is not None:
+        _process.runtime.leave(cause)
+
+
+def _cause(worker: Any, error: BaseException | None) -> str | None:
+    """Return why a worker ends whose `error` ends it; None if that is the arbiter's to say."""
+    code = error.code if isinstance(error, SystemExit) else error
+    if not code:
+        return exits.MAX_REQUESTS if worker.nr >= worker.max_requests else exits.GRACEFUL
+    if code == 1 and not worker.alive:  # gunicorn's handle_abort
+        return None
+    return exits.FAILED if worker.booted else exits.BOOT_FAILURE
 
 
 def _counted(application: Callable[..., Any]) -> Callable[..., Any]:
@@ -324,9 +391,20 @@ else:
 
 def pre_request(worker: Any, req: Any) -> None:
     """Begin a request. gunicorn's own hook, which this one replaces, logs it."""
-    _begin()
+    _begin_(worker, req)
     if _process.debugging:
         worker.log.debug("%s %s", req.method, req.path)
+
+
+def _begin_(worker: Any, req: Any) -> None:
+    try:
+        # What a connection's later requests have waited the kernel does not know.
+        fd = req.unreader.sock.fileno() if req.req_number == 1 else -1
+    except AttributeError:  # HTTP/2
+        fd = -1
+    _begin(req.method, req.path, fd)
+    if _process.trusts is not None and _process.trusts(req.peer_addr):
+        queue_header.record(req.headers)
 
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
@@ -401,18 +479,13 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
     except TypeError:
         return theirs
     if name == "pre_request":
-        return _pair(_begin_, theirs)
+        return _pair(_begin_, theirs)  # it replaces gunicorn's log line
     if name == "post_worker_init":  # what theirs puts around the application, ours goes around
         return _single(theirs, ours)
     return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
 
 
-_ARITIES = {"pre_fork": 2, "post_fork": 2, "pre_request": 2, "child_exit": 2}
-
-
-def _begin_(worker: Any, req: Any) -> None:
-    """A user's pre_request replaces gunicorn's log line, so there is none beside it."""
-    _begin()
+_ARITIES = {"pre_fork": 2, "post_fork": 2, "pre_request": 2, "child_exit": 2, "worker_exit": 2}
 
 
 def _around_post_request(theirs: Callable[..., Any]) -> Callable[..., Any]:

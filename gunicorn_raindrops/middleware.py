@@ -145,7 +145,8 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
     def take() -> Snapshot:
         snapshot = sampler.take()
         workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())
-        return dataclasses.replace(snapshot, capacity=None, workers=workers)
+        unknown = dict.fromkeys(("capacity", "queue_seconds", "queue_ignored", "exits", "killed"))
+        return dataclasses.replace(snapshot, workers=workers, **unknown)  # type: ignore[arg-type]
 
     return seat.BoardSeats(board), take
 
@@ -162,6 +163,16 @@ def _open(settings: Settings, warn: Warn) -> Scoreboard:
     except (OSError, ValueError) as error:
         warn(f"file: {error}; counting in memory only")
     return Scoreboard(settings.max_workers)
+
+
+_NOT_IN_STATS = {field.name for field in dataclasses.fields(Snapshot)} - {
+    "time",
+    "uptime",
+    "arbiter",
+    "calling",
+    "writing",
+    "listeners",
+}
 
 
 class _NoBoard:
@@ -185,13 +196,7 @@ def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats
             sampler.take(),
             calling=stats[calling],
             writing=stats[writing],
-            requests=None,
-            responses=None,
-            errors=None,
-            capacity=None,
-            untracked=None,
-            scoreboard=None,
-            workers=None,
+            **dict.fromkeys(_NOT_IN_STATS),  # type: ignore[arg-type]
         )
 
     return seat.Seats(lambda: seat.StatsSeat(stats)), take

@@ -18,6 +18,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from . import exits, scoreboard
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Settings
@@ -29,25 +30,33 @@ INHERITED = "RAINDROPS_INHERITED"
 
 Warn = Callable[[str], None]
 
+Ended = tuple[int, str]
+"""The end of a worker: its pid, and the cause as its arbiter knows it, one of exits.CAUSES."""
+
 
 class Runtime:
     """The parts of a running server; None for one that failed or is switched off."""
 
-    def __init__(self, settings: Settings, warn: Warn, info: Callable[..., None]) -> None:
+    def __init__(
+        self, settings: Settings, warn: Warn, tell: Warn, info: Callable[..., None]
+    ) -> None:
         self.settings = settings
         self.started = time.monotonic()
         self._warn = warn
+        self._tell = tell
         self._info = info
         self._board: Scoreboard | None = None
         self._listener: Any = None
         self._claims: dict[Any, Claim | None] = {}
-        self._late: list[str] = []
+        self._late: list[tuple[Warn, str]] = []
+        self._mine: Claim | None = None
 
     @classmethod
     def start(
         cls,
         settings: Settings,
         warn: Warn,
+        tell: Warn,
         info: Callable[..., None],
         environ: MutableMapping[str, str],
     ) -> Runtime:
@@ -56,10 +65,11 @@ class Runtime:
         Args:
             settings: checked settings.
             warn: called with a line for each part that failed.
+            tell: called with a line for each worker that was killed in a request.
             info: a logger's info, for the address in use.
             environ: of this process; what an earlier arbiter has left there is taken over.
         """
-        runtime = cls(settings, warn, info)
+        runtime = cls(settings, warn, tell, info)
         board, listener = _inherit(environ, settings)
         runtime._board = board or runtime._make_board()
         runtime._open(listener)
@@ -125,18 +135,20 @@ class Runtime:
         if self._board is not None:
             Sampler(self._board, arbiter, sockets, self.settings.listeners, self._warn).take()
 
-    def claim(self, worker: Any, gone: Callable[[Any], bool]) -> None:
+    def claim(self, worker: Any, ended: Callable[[Any], Ended | None]) -> None:
         """Claim a slot for a worker about to be forked.
 
         Args:
             worker: the worker.
-            gone: tells whether a worker of an earlier claim is no more.
+            ended: tells how a worker of an earlier claim ended; None of one that lives.
         """
         self._tell_late()
         if self._board is None:
             return
-        for old in [old for old in list(self._claims) if gone(old)]:
-            self.release(old)
+        for old in list(self._claims):
+            end = ended(old)
+            if end is not None:
+                self.release(old, end)
         claim = self._board.claim()
         if claim is None:
             self._board.reclaim()
@@ -149,23 +161,36 @@ class Runtime:
             )
         self._claims[worker] = claim
 
-    def release(self, worker: Any) -> None:
-        """Free the slot of a worker that is gone; one that has none is no error."""
+    def release(self, worker: Any, end: Ended) -> None:
+        """Free the slot of a worker that is gone; one that has none is no error. Logs nothing."""
         if self._board is None or worker not in self._claims:
             return
         claim = self._claims.pop(worker)
         if claim is None:
             self._board.add_untracked(-1)
-        else:
-            self._board.release(claim)
+            return
+        killed = self._board.bury(claim, *end)
+        self._board.release(claim)
+        if killed is not None and killed.current is not None:
+            self._late.append((self._tell, exits.describe(killed)))
 
     def later(self, message: str) -> None:
         """Warn at the next occasion: this one must not log."""
-        self._late.append(message)
+        self._late.append((self._warn, message))
 
     def _tell_late(self) -> None:
         while self._late:
-            self._warn(self._late.pop())
+            say, message = self._late.pop(0)
+            say(message)
+
+    def defer_accept(self, sockets: list[Any]) -> None:
+        """Have the kernel hand connections over with their request, not before, or no longer."""
+        for sock in sockets:
+            if sock.family == socket.AF_UNIX or not hasattr(socket, "TCP_DEFER_ACCEPT"):
+                continue
+            seconds = 1 if self.settings.defer_accept else 0
+            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) != seconds:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
 
     def bequeath(self) -> dict[str, str]:
         """Return variables by which the next arbiter finds what this one shares. Called in the
@@ -180,6 +205,7 @@ class Runtime:
 
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""
+        self._tell_late()
         if alone:
             self._stop_listening(self.settings)
 
@@ -205,7 +231,14 @@ class Runtime:
         if self._board is None:
             return False
         self._board.forget_file()
+        self._mine = claim
+        scoreboard.show_current(self.settings.current)
         return claim is not None and self._board.take(claim, age, capacity)
+
+    def leave(self, cause: str) -> None:
+        """Count this worker's end: it leaves, and knows why."""
+        if self._board is not None and self._mine is not None:
+            self._board.exit(self._mine, cause)
 
     def serve(self, arbiter: Arbiter, sockets: list[Any], warn: Warn) -> StatusApp | None:
         """Start the status thread; returns what answers, also for an exposed status."""

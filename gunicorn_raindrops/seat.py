@@ -44,9 +44,12 @@ class Seat(Protocol):
     def respond(self) -> Callable[[], None]:
         """One goes from calling to writing."""
 
+    def enter(self, method: str, path: str) -> int:
+        """The time of one begins, and what it is may be shown; returns what its end is told."""
+
     @property
-    def end(self) -> Callable[[int], None]:
-        """One ends; how, is said in scoreboard.h."""
+    def end(self) -> Callable[[int, int], None]:
+        """One ends; how, is said in scoreboard.h. The second is from its `enter`."""
 
     def leave(self) -> None:
         """Give the seat up."""
@@ -62,8 +65,14 @@ class SlotSeat:
         lib.grd_seat_take(seat, slot)
         self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
         self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
-        self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
+        self.end: Callable[[int, int], None] = partial(lib.grd_seat_end, seat)
+        self._enter: Callable[..., int] = partial(lib.grd_seat_enter, seat)
         lib.grd_seat_state(seat, READY)
+
+    def enter(self, method: str, path: str) -> int:
+        """See Seat."""
+        line = method.encode(errors="replace"), path.encode(errors="replace")
+        return self._enter(line[0], len(line[0]), line[1], len(line[1]))
 
     def leave(self) -> None:
         """See Seat: the slot is free again."""
@@ -90,7 +99,11 @@ class StatsSeat:
             self._stats.incr_writing()
             self._stats.decr_calling()
 
-    def end(self, how: int) -> None:
+    def enter(self, method: str, path: str) -> int:
+        """See Seat: there are no clocks in a Struct."""
+        return 0
+
+    def end(self, how: int, entered: int) -> None:
         """See Seat."""
         if self._forks == lib.grd_forks():
             leave = self._stats.decr_writing if how & _WRITING else self._stats.decr_calling
@@ -103,11 +116,13 @@ class StatsSeat:
 class Request:
     """One request, from its begin to its end; a step out of turn counts nothing."""
 
-    __slots__ = ("_phase", "_seat")
+    __slots__ = ("_entered", "_phase", "_seat")
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: Seat, method: str = "", path: str = "") -> None:
+        """Go on with a request that was begun in `seat`; `path` is without query string."""
         self._seat = seat
         self._phase = _CALLING
+        self._entered = seat.enter(method, path)
 
     def respond(self) -> None:
         """Go from calling to writing."""
@@ -125,7 +140,7 @@ class Request:
         phase, self._phase = self._phase, _ENDED
         if phase != _ENDED:
             hundreds = _CLASSES.get(status[:1], 0) if status else 0
-            self._seat.end(phase | hundreds | (lib.GRD_ERROR if failed else 0))
+            self._seat.end(phase | hundreds | (lib.GRD_ERROR if failed else 0), self._entered)
 
 
 class Seats:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from . import listeners as kernel
 from . import scoreboard
+from .current import Current
+from .distribution import Distribution
+from .exits import Killed
 from .listeners import ListenStats
 
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
@@ -51,7 +54,8 @@ class Arbiter:
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker. `age` is gunicorn's ordinal, `started` Unix time."""
+    """One worker. `age` is gunicorn's ordinal, `started` Unix time, `current` the oldest of the
+    requests that are inside; `busy_seconds` how long requests have been, these included."""
 
     slot: int
     pid: int
@@ -61,6 +65,8 @@ class Worker:
     writing: int
     requests: int
     started: float
+    busy_seconds: float | None = None
+    current: Current | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,9 @@ class Snapshot:
     """The server at one instant. `time` is Unix time, `uptime` seconds.
 
     None stands for what cannot be known, as where the user's own counters are all there is.
+    `busy_seconds` are by slot, of all the workers that it ever had: each only grows. The keys of
+    `queue_seconds` are scoreboard.SOCKET and HEADER, those of `exits` are in `exits`; `killed` has
+    the last few, the latest first.
     """
 
     time: float
@@ -96,6 +105,12 @@ class Snapshot:
     scoreboard: str | None
     workers: tuple[Worker, ...] | None
     listeners: tuple[Listener, ...]
+    request_seconds: Distribution | None = None
+    queue_seconds: Mapping[str, Distribution] | None = None
+    queue_ignored: int | None = None
+    busy_seconds: tuple[float, ...] | None = None
+    exits: Mapping[str, int] | None = None
+    killed: tuple[Killed, ...] | None = None
 
     @property
     def utilization(self) -> float | None:
@@ -194,6 +209,12 @@ class Sampler:
             scoreboard=_letters(reading),
             workers=tuple(_worker(row) for row in reading.rows),
             listeners=listeners,
+            request_seconds=reading.request_seconds,
+            queue_seconds=reading.queue_seconds,
+            queue_ignored=reading.queue_ignored,
+            busy_seconds=reading.busy_seconds,
+            exits=reading.exits,
+            killed=reading.killed,
         )
 
     def _listeners(self) -> tuple[Listener, ...]:
@@ -271,6 +292,8 @@ def _worker(row: scoreboard.Row) -> Worker:
         calling=row.calling,
         writing=row.writing,
         requests=row.requests,
+        busy_seconds=row.busy_seconds,
+        current=row.current,
         started=time.time() - time.monotonic() + row.started,
     )
 

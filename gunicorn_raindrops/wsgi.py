@@ -24,7 +24,7 @@ FILE_WRAPPER = "wsgi.file_wrapper"
 def call(app: Callable[..., Any], seat: Seat, environ: Any, start_response: Any) -> Any:
     """Call the application for a request that was begun in `seat`; returns what it returns, or a
     proxy of that."""
-    exchange = Exchange(seat, start_response)
+    exchange = Exchange(seat, environ, start_response)
     wrapper = environ.get(FILE_WRAPPER)
     if wrapper is not None and not isinstance(wrapper, type):
         # uWSGI's is a function: what came from it cannot be told otherwise
@@ -49,8 +49,8 @@ class Exchange(Request):
 
     __slots__ = ("_client_gone", "_start", "_wrapped", "sent", "status")
 
-    def __init__(self, seat: Seat, start_response: Callable[..., Any]) -> None:
-        super().__init__(seat)
+    def __init__(self, seat: Seat, environ: Any, start_response: Callable[..., Any]) -> None:
+        super().__init__(seat, environ.get("REQUEST_METHOD", ""), _path(environ))
         self._start = start_response
         self._wrapped: Any = None
         self._client_gone = False
@@ -100,6 +100,12 @@ class Exchange(Request):
     def finish(self) -> None:
         """The response is over."""
         self.end(self.status)
+
+
+def _path(environ: Any) -> str:
+    """Return the whole path, as the text that its bytes are; WSGI has them in latin-1."""
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return str(path.encode("latin-1", "replace").decode(errors="replace"))
 
 
 class Body:

@@ -563,9 +563,10 @@ def test_a_request_that_is_cancelled_counts_nothing():
     board = Scoreboard(1)
     mine = seat.BoardSeats(board).begin()
     assert board.read().rows[0].calling == 1
-    mine.end(lib.GRD_CANCELLED)
+    mine.end(lib.GRD_CANCELLED, mine.enter("GET", "/"))
     reading = board.read()
     assert (reading.rows[0].calling, reading.requests) == (0, 0)
+    assert reading.request_seconds.count == 0
 
 
 # The status.

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "atomic.h"
+#include "busy.h"
+#include "clock.h"
 
 #define BITS(n) ((1ull << (n)) - 1)
 #define PID_MASK BITS(GRD_PID_BITS)
@@ -27,7 +29,11 @@
 _Static_assert(TAG_SHIFT + GRD_TAG_BITS == GRD_GENERATION_SHIFT, "an owner fills its word");
 _Static_assert(2 * GRD_GAUGE_BITS == GRD_GENERATION_SHIFT, "a gauge fills its word");
 _Static_assert(offsetof(struct grd_slot, gauge) == 64, "the worker writes a line of its own");
-_Static_assert(sizeof(struct grd_slot) == 128, "slots are whole lines");
+_Static_assert(offsetof(struct grd_slot, busy) == 128, "what is of one request is on two lines");
+_Static_assert(offsetof(struct grd_slot, busy_told) == 192, "readers write to a line of their own");
+_Static_assert(offsetof(struct grd_slot, places) == 8192, "places begin a page");
+_Static_assert(sizeof(struct grd_slot) == 12288, "slots are whole pages");
+_Static_assert(sizeof(struct grd_header) <= 4096, "the header is one page");
 
 enum { SETTLE_TRIES = 8 };
 
@@ -37,7 +43,11 @@ enum phase { IDLE, CALLING, WRITING };
  * application forked) counts here, so that the hot path has nothing to ask. */
 static struct grd_slot nowhere;
 static struct grd_slot *here = &nowhere;
+static uint32_t taken;
+static int showing = 1, keeping;
 static __thread enum phase phase;
+static __thread uint64_t began;
+static __thread int place;
 
 static uint32_t state_of(uint64_t owner)
 {
@@ -59,7 +69,24 @@ uint64_t grd_who(uint32_t pid, uint64_t start)
 	return (pid & PID_MASK) | ((start << TAG_SHIFT) & TAG_MASK);
 }
 
-int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who)
+static void raise_used(struct grd_header *header, uint64_t used)
+{
+	uint64_t now = grd_atomic_load(&header->used);
+
+	while (now < used && !grd_atomic_exchange(&header->used, &now, used))
+		;
+}
+
+/* The end of an owner that nobody has counted: it was seen by readers only. */
+static void count_last(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
+{
+	int was_taken = freed(grd_atomic_load(&slot->gauge)) == freed(owner);
+
+	if (was_taken && freed(owner))
+		grd_exit(header, slot, owner, GRD_EXIT_KILLED);
+}
+
+int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t count, uint64_t who)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t owner = grd_atomic_acquire(&slots[i].owner);
@@ -67,6 +94,9 @@ int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who)
 
 		if (state_of(owner) != GRD_FREE)
 			continue;
+		/* before it is claimed: readers look no further */
+		raise_used(header, i + 1);
+		count_last(header, &slots[i], owner);
 		claimed = with_state(freed(owner) + ONE_GENERATION, GRD_CLAIMED) | who;
 		/* lost to another arbiter: its slot, the next one may be ours */
 		if (grd_atomic_swap(&slots[i].owner, owner, claimed))
@@ -80,16 +110,31 @@ uint64_t grd_owner(struct grd_slot *slot)
 	return grd_atomic_acquire(&slot->owner);
 }
 
+/* What an owner that is dead had in flight ends. Idle words stay as they are. */
+static void settle_busy(struct grd_slot *slot, uint64_t owner)
+{
+	uint64_t seen = grd_atomic_acquire(&slot->busy);
+
+	/* the slot has gone on, and these are its new owner's: a word that stood here while it had
+	 * not does not come back */
+	if (!grd_busy_in_flight(seen) || grd_atomic_acquire(&slot->owner) != owner)
+		return;
+	grd_busy_settle(&slot->busy, &slot->busy_told, seen);
+}
+
 int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner)
 {
 	if (grd_atomic_acquire(&slot->owner) != claimed)
 		return 0;       /* freed since, and perhaps another's: not ours to write to */
+	settle_busy(slot, claimed);
+	grd_current_clear(slot->places);
 	grd_atomic_store(&slot->start, owner->start);
 	grd_atomic_store(&slot->age, owner->age);
 	grd_atomic_store(&slot->started, owner->started);
 	grd_atomic_store(&slot->capacity, owner->capacity);
 	grd_atomic_store(&slot->gauge, claimed & GENERATION_MASK);
 	grd_atomic_store(&slot->base, grd_atomic_load(&slot->requests));
+	grd_atomic_store(&slot->base_busy, grd_busy_read(&slot->busy, &slot->busy_told));
 	/* publishes all of these */
 	return grd_atomic_swap(&slot->owner, claimed,
 			       with_state(freed(claimed), GRD_STARTING) | owner->owner);
@@ -97,7 +142,14 @@ int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owne
 
 int grd_free(struct grd_slot *slot, uint64_t owner)
 {
+	settle_busy(slot, owner);
 	return grd_atomic_swap(&slot->owner, owner, freed(owner));
+}
+
+void grd_forget(struct grd_slot *slot)
+{
+	grd_busy_forget(&slot->busy, &slot->busy_told);
+	grd_free(slot, grd_owner(slot));
 }
 
 int grd_free_generation(struct grd_slot *slot, uint64_t owner)
@@ -118,17 +170,46 @@ void grd_add_untracked(struct grd_header *header, int64_t n)
 	grd_atomic_add(&header->untracked, (uint64_t)n);
 }
 
-static void sum(const struct grd_slot *slot, struct grd_totals *totals)
+int grd_exit(struct grd_header *header, struct grd_slot *slot, uint64_t owner, uint32_t cause)
+{
+	uint64_t counted = grd_atomic_load(&slot->exited);
+
+	if (counted == freed(owner) || freed(grd_atomic_acquire(&slot->owner)) != freed(owner) ||
+	    cause >= GRD_EXIT_CAUSES || !grd_atomic_swap(&slot->exited, counted, freed(owner)))
+		return 0;
+	grd_atomic_add(&header->exits[cause], 1);
+	return 1;
+}
+
+static void sum(struct grd_slot *slot, struct grd_totals *totals)
 {
 	totals->requests += grd_atomic_load(&slot->requests);
 	for (int i = 0; i < 5; i++)
 		totals->responses[i] += grd_atomic_load(&slot->responses[i]);
 	totals->errors += grd_atomic_load(&slot->errors);
+	totals->queue_ignored += grd_atomic_load(&slot->queue_ignored);
+	grd_histogram_merge(&totals->request, &slot->request);
+	for (int i = 0; i < GRD_QUEUE_SOURCES; i++)
+		grd_histogram_merge(&totals->queue[i], &slot->queue[i]);
 }
 
-static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *row)
+static void look_inside(const struct grd_slot *slot, struct grd_row *row)
+{
+	uint64_t now;
+
+	row->took = 0;
+	if (!grd_current_oldest(&row->current, slot->places))
+		return;
+	now = grd_now();
+	if (now > row->current.began)
+		row->took = now - row->current.began;
+}
+
+static void look(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
 	uint64_t gauge = grd_atomic_load(&slot->gauge);
+	/* before the time itself, which is never less */
+	uint64_t base_busy = grd_atomic_acquire(&slot->base_busy);
 
 	if (freed(gauge) != freed(owner))
 		gauge = 0;
@@ -143,11 +224,13 @@ static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *ro
 	row->requests = grd_atomic_load(&slot->requests) - grd_atomic_load(&slot->base);
 	row->calling = (gauge >> GRD_GAUGE_BITS) & BITS(GRD_GAUGE_BITS);
 	row->writing = gauge & BITS(GRD_GAUGE_BITS);
+	row->busy = grd_busy_read(&slot->busy, &slot->busy_told) - base_busy;
+	look_inside(slot, row);
 }
 
 /* Read what stands beside an owner while that owner stays the same. A slot that changes hands
  * faster than this has no worker to show. */
-static int settle(const struct grd_slot *slot, struct grd_row *row)
+static int settle(struct grd_slot *slot, struct grd_row *row)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
 		uint64_t owner = grd_atomic_acquire(&slot->owner);
@@ -162,8 +245,60 @@ static int settle(const struct grd_slot *slot, struct grd_row *row)
 	return 0;
 }
 
+int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
+{
+	uint64_t now = grd_atomic_acquire(&slot->owner);
+
+	look(slot, owner, row);
+	grd_atomic_fence();
+	return freed(now) == freed(owner) && grd_atomic_load(&slot->owner) == now;
+}
+
+static uint64_t *words_of(struct grd_killed *killed)
+{
+	return (uint64_t *)killed + 1;
+}
+
+enum { KILLED_WORDS = sizeof(struct grd_killed) / 8 - 1 };
+
+void grd_keep_killed(struct grd_header *header, const struct grd_killed *killed)
+{
+	uint64_t turn = grd_atomic_add(&header->kills, 1), words[KILLED_WORDS];
+	struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
+
+	memcpy(words, (const char *)killed + 8, sizeof(words));
+	grd_atomic_store(&kept->turn, 0);
+	/* whoever sees a word of these sees that it is being written */
+	grd_atomic_fence_stores();
+	for (int i = 0; i < KILLED_WORDS; i++)
+		grd_atomic_store(words_of(kept) + i, words[i]);
+	grd_atomic_release(&kept->turn, turn);
+}
+
+int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed *copy)
+{
+	const struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
+	uint64_t words[KILLED_WORDS];
+
+	if (grd_atomic_acquire(&kept->turn) != turn)
+		return 0;
+	for (int i = 0; i < KILLED_WORDS; i++)
+		words[i] = grd_atomic_load((const uint64_t *)kept + 1 + i);
+	grd_atomic_fence();
+	copy->turn = turn;
+	memcpy((char *)copy + 8, words, sizeof(words));
+	return grd_atomic_load(&kept->turn) == turn;
+}
+
+uint32_t grd_used(const struct grd_header *header, uint32_t count)
+{
+	uint64_t used = grd_atomic_load(&header->used);
+
+	return used < count ? used : count;
+}
+
 uint32_t grd_read(struct grd_slot *slots, uint32_t count,
-		  struct grd_row *rows, struct grd_totals *totals)
+		  struct grd_row *rows, struct grd_totals *totals, uint64_t *busy)
 {
 	uint32_t used = 0;
 
@@ -171,6 +306,7 @@ uint32_t grd_read(struct grd_slot *slots, uint32_t count,
 	for (uint32_t i = 0; i < count; i++) {
 		if (settle(&slots[i], &rows[used]))
 			rows[used++].slot = i;
+		busy[i] = grd_busy_read(&slots[i].busy, &slots[i].busy_told);
 		sum(&slots[i], totals);
 	}
 	return used;
@@ -229,6 +365,8 @@ static void in_child(void)
 {
 	forks++;
 	here = &nowhere;
+	taken = 0;
+	keeping = 0;
 	phase = IDLE;
 }
 
@@ -247,6 +385,8 @@ void grd_attach(struct grd_slot *slot)
 {
 	grd_forks();
 	here = slot;
+	taken = 0;
+	phase = IDLE;
 }
 
 static void set_state(struct grd_slot *slot, uint32_t state)
@@ -264,19 +404,60 @@ void grd_state(uint32_t state)
 	set_state(here, state);
 }
 
-/* Take this thread's request, whatever its phase, out of the gauge. */
-static void leave(void)
+void grd_show_current(int show)
 {
-	if (phase != IDLE)
-		grd_atomic_add(&here->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
+	showing = show;
+}
+
+void grd_keep_current(void)
+{
+	keeping = 1;
+}
+
+static int take_place(struct grd_slot *slot, uint32_t *places, uint64_t now, const char *method,
+		      size_t method_size, const char *path, size_t path_size)
+{
+	int i = showing ? grd_current_take(places) : -1;
+
+	if (i >= 0)
+		grd_current_begin(&slot->places[i], now, method, method_size, path, path_size);
+	return i;
+}
+
+static void leave_place(struct grd_slot *slot, uint32_t *places, int i)
+{
+	if (i < 0 || keeping)
+		return;
+	grd_current_end(&slot->places[i]);
+	*places &= ~(1u << i);
+}
+
+/* Take this thread's request, whatever its phase, out of the gauge. */
+static void leave(uint64_t now)
+{
+	if (phase == IDLE)
+		return;
+	grd_busy_end(&here->busy, now);
+	grd_atomic_add(&here->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
+	leave_place(here, &taken, place);
 	phase = IDLE;
+}
+
+void grd_begin_named(const char *method, size_t method_size, const char *path, size_t path_size)
+{
+	uint64_t now = grd_now();
+
+	leave(now);
+	grd_atomic_add(&here->gauge, ONE_CALLING);
+	grd_busy_begin(&here->busy, now);
+	place = take_place(here, &taken, now, method, method_size, path, path_size);
+	began = now;
+	phase = CALLING;
 }
 
 void grd_begin(void)
 {
-	leave();
-	grd_atomic_add(&here->gauge, ONE_CALLING);
-	phase = CALLING;
+	grd_begin_named("", 0, "", 0);
 }
 
 void grd_respond(void)
@@ -295,8 +476,11 @@ void grd_fail(void)
 
 static void end(void)
 {
+	uint64_t now = grd_now();
+
+	grd_histogram_record(&here->request, now - began);
 	grd_atomic_add(&here->requests, 1);
-	leave();
+	leave(now);
 }
 
 static void end_with(unsigned int hundreds)
@@ -321,7 +505,22 @@ void grd_end_other(void)
 
 void grd_cancel(void)
 {
-	leave();
+	leave(grd_now());
+}
+
+void grd_queued_header(uint64_t ns)
+{
+	grd_histogram_record(&here->queue[GRD_QUEUE_HEADER], ns);
+}
+
+void grd_queued_socket(uint64_t ns)
+{
+	grd_histogram_record(&here->queue[GRD_QUEUE_SOCKET], ns);
+}
+
+void grd_queued_ignored(void)
+{
+	grd_atomic_add(&here->queue_ignored, 1);
 }
 
 static int is_ours(const struct grd_seat *seat)
@@ -333,6 +532,7 @@ void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot)
 {
 	seat->slot = slot;
 	seat->forks = grd_forks();
+	seat->taken = 0;
 }
 
 void grd_seat_state(struct grd_seat *seat, uint32_t state)
@@ -366,10 +566,40 @@ static void count(struct grd_slot *slot, uint32_t how)
 	grd_atomic_add(&slot->requests, 1);
 }
 
-void grd_seat_end(struct grd_seat *seat, uint32_t how)
+/* What a seat's request is known by: its begin, and its place, from 1, in the bits below it. */
+enum { PLACE_BITS = 6 };
+
+_Static_assert(GRD_CURRENT_PLACES < 1 << PLACE_BITS, "a place fits below the begin");
+
+uint64_t grd_seat_enter(struct grd_seat *seat, const char *method, size_t method_size,
+			const char *path, size_t path_size)
+{
+	uint64_t now = grd_now();
+	int i;
+
+	if (!is_ours(seat))
+		return 0;
+	grd_busy_begin(&seat->slot->busy, now);
+	i = take_place(seat->slot, &seat->taken, now, method, method_size, path, path_size);
+	return now << PLACE_BITS | (unsigned int)(i + 1);
+}
+
+static void seat_exit(struct grd_seat *seat, uint64_t entered, int recorded)
+{
+	uint64_t now = grd_now();
+
+	if (recorded)
+		grd_histogram_record(&seat->slot->request, now - (entered >> PLACE_BITS));
+	grd_busy_end(&seat->slot->busy, now);
+	leave_place(seat->slot, &seat->taken, (int)(entered & BITS(PLACE_BITS)) - 1);
+}
+
+void grd_seat_end(struct grd_seat *seat, uint32_t how, uint64_t entered)
 {
 	if (!is_ours(seat))
 		return;
+	if (entered)
+		seat_exit(seat, entered, !(how & GRD_CANCELLED));
 	if (!(how & GRD_CANCELLED))
 		count(seat->slot, how);
 	grd_atomic_add(&seat->slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
