@@ -78,6 +78,7 @@ class _Process:
         self.runtime: Runtime | None = None
         self.warned: set[str] = set()
         self.debugging = True
+        self.aborted = False
         self.trusts: Callable[[Any], bool] | None = None
         """Whose headers may say how long a request has waited; None: nobody's are read."""
 
@@ -272,6 +273,7 @@ def post_fork(server: Any, worker: Any) -> None:
     handle_abort = worker.handle_abort
 
     def aborting(sig: int, frame: Any) -> None:
+        _process.aborted = True
         scoreboard.keep_current()
         handle_abort(sig, frame)
 
@@ -330,11 +332,11 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 def _cause(worker: Any, error: BaseException | None) -> str | None:
     """Return why a worker ends whose `error` ends it; None if that is the arbiter's to say."""
+    if _process.aborted:
+        return None
     code = error.code if isinstance(error, SystemExit) else error
     if not code:
         return exits.MAX_REQUESTS if worker.nr >= worker.max_requests else exits.GRACEFUL
-    if code == 1 and not worker.alive:  # gunicorn's handle_abort
-        return None
     return exits.FAILED if worker.booted else exits.BOOT_FAILURE
 
 

@@ -52,6 +52,7 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         "scoreboard": snapshot.scoreboard,
         "request_seconds": _durations(snapshot.request_seconds),
         "queue_seconds": _queue(snapshot),
+        "busy_seconds": None if snapshot.busy_seconds is None else sum(snapshot.busy_seconds),
         "workers": _workers(snapshot.workers),
         "untracked": snapshot.untracked,
         "exits": None if snapshot.exits is None else dict(snapshot.exits),
