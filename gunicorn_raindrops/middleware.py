@@ -146,7 +146,8 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
         snapshot = sampler.take()
         workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())
         unknown = dict.fromkeys(("capacity", "queue_seconds", "queue_ignored", "exits", "killed"))
-        return dataclasses.replace(snapshot, workers=workers, **unknown)  # type: ignore[arg-type]
+        marks = tuple(dataclasses.replace(m, queued=None) for m in snapshot.marks or ())
+        return dataclasses.replace(snapshot, workers=workers, marks=marks, **unknown)  # type: ignore[arg-type]
 
     return seat.BoardSeats(board), take
 
@@ -180,6 +181,9 @@ class _NoBoard:
 
     def read(self) -> Reading:
         return Reading(0, 0, 0, (), 0, ())
+
+    def saw_queued(self, queued: int) -> None:
+        """There are no marks."""
 
 
 def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:

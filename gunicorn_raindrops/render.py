@@ -8,7 +8,7 @@ from typing import Any
 from .current import Current
 from .distribution import Distribution
 from .exits import Killed
-from .scoreboard import HEADER, SOCKET
+from .scoreboard import HEADER, SOCKET, Marks
 from .snapshot import CLASSES, Listener, Snapshot, Worker
 
 
@@ -53,6 +53,7 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         "request_seconds": _durations(snapshot.request_seconds),
         "queue_seconds": _queue(snapshot),
         "busy_seconds": None if snapshot.busy_seconds is None else sum(snapshot.busy_seconds),
+        "marks": _all_marks(snapshot.marks),
         "workers": _workers(snapshot.workers),
         "untracked": snapshot.untracked,
         "exits": None if snapshot.exits is None else dict(snapshot.exits),
@@ -97,6 +98,19 @@ def _durations(durations: Distribution | None) -> dict[str, Any] | None:
 
 def _all_killed(killed: tuple[Killed, ...] | None) -> list[dict[str, Any]] | None:
     return None if killed is None else [_killed(one) for one in killed]
+
+
+def _all_marks(marks: tuple[Marks, ...] | None) -> list[dict[str, int | None]] | None:
+    return None if marks is None else [_marks(one) for one in marks]
+
+
+def _marks(marks: Marks) -> dict[str, int | None]:
+    return {
+        "seconds": marks.seconds,
+        "calling": marks.calling,
+        "writing": marks.writing,
+        "queued": marks.queued,
+    }
 
 
 def _queue(snapshot: Snapshot) -> dict[str, Any] | None:

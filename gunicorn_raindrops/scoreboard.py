@@ -43,6 +43,8 @@ FREE, CLAIMED, STARTING, READY, FINISHING = (
 
 SOCKET, HEADER = "socket", "header"
 """Who says how long a request has waited: the kernel, of its connection; a proxy, in a header."""
+MARK_SECONDS = (10, 60)
+"""Windows of high-water marks. Less than lib.GRD_MARK_SECONDS."""
 _SOURCES = {SOCKET: lib.GRD_QUEUE_SOCKET, HEADER: lib.GRD_QUEUE_HEADER}
 
 
@@ -108,6 +110,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """High-water marks: the most there were at once in the last `seconds`, in all workers."""
+
+    seconds: int
+    calling: int
+    writing: int
+    queued: int | None
+
+
+@dataclass(frozen=True)
 class Reading:
     """The scoreboard at one instant. `responses` counts 1xx to 5xx; `rows` are by slot.
 
@@ -129,6 +141,7 @@ class Reading:
     busy_seconds: tuple[float, ...] = ()
     exits: Mapping[str, int] = field(default_factory=dict)
     killed: tuple[Killed, ...] = ()
+    marks: tuple[Marks, ...] = ()
 
 
 class Scoreboard:
@@ -191,8 +204,9 @@ class Scoreboard:
         """Make the header right, and free the slots of whoever is not there any more."""
         header, boot = self._header, board_file.boot_id()
         if bytes(ffi.buffer(header.boot_id)).rstrip(b"\0") != boot:
+            header.marks = ffi.new("struct grd_marks *")[0]
             for i in range(lib.grd_used(header, self.slots)):  # its pids say nothing here
-                lib.grd_forget(self._slots + i)
+                lib.grd_forget(header, self._slots + i)
         now = time.monotonic_ns()
         header.version = board_file.VERSION
         header.header_size = board_file.HEADER_SIZE
@@ -215,7 +229,7 @@ class Scoreboard:
 
     def release(self, claim: Claim) -> None:
         """Free a claimed slot, unless it has been freed since: its worker is gone."""
-        lib.grd_free_generation(self._slots + claim.slot, claim.owner)
+        lib.grd_free_generation(self._header, self._slots + claim.slot, claim.owner)
 
     def bury(self, claim: Claim, pid: int, cause: str) -> Killed | None:
         """Count the end of a worker that was reaped, unless it has said itself why it went;
@@ -249,7 +263,7 @@ class Scoreboard:
         slot = self.take_slot(claim, age, capacity)
         if slot is None:
             return False
-        lib.grd_attach(slot)
+        lib.grd_attach(self._header, slot)
         return True
 
     def take_slot(self, claim: Claim, age: int = 0, capacity: int = 0) -> Any | None:
@@ -289,7 +303,7 @@ class Scoreboard:
         rows = ffi.new("struct grd_row[]", used)
         busy = ffi.new("uint64_t[]", used)
         totals = ffi.new("struct grd_totals *")
-        taken = lib.grd_read(self._slots, used, rows, totals, busy)
+        taken = lib.grd_read(self._header, self._slots, used, rows, totals, busy)
         return Reading(
             slots=self.slots,
             untracked=self._header.untracked,
@@ -305,13 +319,28 @@ class Scoreboard:
             busy_seconds=tuple(ns / 1e9 for ns in busy),
             exits=exits.counts(self._header),
             killed=exits.kept(self._header),
+            marks=tuple(self._marks(seconds) for seconds in MARK_SECONDS),
         )
+
+    def _marks(self, seconds: int) -> Marks:
+        most = ffi.new("struct grd_most *")
+        lib.grd_most(self._header, seconds, most)
+        return Marks(seconds, *most.mark)
+
+    def saw_queued(self, queued: int) -> None:
+        """Remember how many connections wait, for the marks."""
+        lib.grd_saw_queued(self._header, queued)
+
+    @property
+    def header(self) -> Any:
+        """The header, for a seat. It is valid as long as this scoreboard is."""
+        return self._header
 
     def _free_if_dead(self, row: Any) -> bool:
         if _alive(row):
             return False
         # Fails where it has been freed, or freed and claimed, meanwhile: then all is well.
-        lib.grd_free(self._slots + row.slot, row.owner)
+        lib.grd_free(self._header, self._slots + row.slot, row.owner)
         return True
 
 

@@ -62,7 +62,7 @@ class SlotSeat:
         self._board = board  # its pages stay as long as anybody may write there
         self._claim = claim
         seat = ffi.new("struct grd_seat *")
-        lib.grd_seat_take(seat, slot)
+        lib.grd_seat_take(seat, board.header, slot)
         self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
         self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
         self.end: Callable[[int, int], None] = partial(lib.grd_seat_end, seat)

@@ -20,6 +20,7 @@ from .current import Current
 from .distribution import Distribution
 from .exits import Killed
 from .listeners import ListenStats
+from .scoreboard import Marks
 
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
 ACTIVE_SHARE = 10  # and times as long as it took
@@ -111,6 +112,7 @@ class Snapshot:
     busy_seconds: tuple[float, ...] | None = None
     exits: Mapping[str, int] | None = None
     killed: tuple[Killed, ...] | None = None
+    marks: tuple[Marks, ...] | None = None
 
     @property
     def utilization(self) -> float | None:
@@ -159,6 +161,9 @@ class Board(Protocol):
     def read(self) -> scoreboard.Reading:
         """Return its state at this instant."""
 
+    def saw_queued(self, queued: int) -> None:
+        """Take notice of how many connections wait."""
+
 
 class Sampler:
     """Takes snapshots.
@@ -194,6 +199,7 @@ class Sampler:
     def take(self) -> Snapshot:
         """Return a snapshot of this instant."""
         listeners = self._listeners()
+        self._board.saw_queued(sum(one.queued or 0 for one in listeners if one.own))
         reading = self._board.read()
         return Snapshot(
             time=time.time(),
@@ -215,6 +221,7 @@ class Sampler:
             busy_seconds=reading.busy_seconds,
             exits=reading.exits,
             killed=reading.killed,
+            marks=reading.marks,
         )
 
     def _listeners(self) -> tuple[Listener, ...]:

@@ -405,7 +405,7 @@ def test_freeing_a_slot_of_another_meanwhile(board, worker):
     board.release(old)
     second = worker()
     tell(second, "begin")
-    assert not lib.grd_free(board._slots, seen)
+    assert not lib.grd_free(board._header, board._slots, seen)
     assert figures(board)[0] == 1
 
 
@@ -553,7 +553,7 @@ def test_one_slot_among_many(fork):
                     assert incr(0) == 1
                     owner = lib.grd_owner(board._slots)
                     assert decr(0) == 0
-                    lib.grd_free(board._slots, owner)
+                    lib.grd_free(board._header, board._slots, owner)
 
         children = [fork(churn) for _ in range(3)]
         for child in children:

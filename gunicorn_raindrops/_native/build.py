@@ -47,7 +47,7 @@ def module(name: str, units: list[str], inner: list[str], preamble: str = "") ->
 
 counters = module(
     "_counters",
-    ["counters", "histogram", "current", "scoreboard", "nowait"],
+    ["counters", "histogram", "current", "marks", "scoreboard", "nowait"],
     ["begin", "busy"],
     KEEP_THE_GIL,
 )

@@ -34,6 +34,7 @@ _Static_assert(offsetof(struct grd_slot, busy_told) == 192, "readers write to a 
 _Static_assert(offsetof(struct grd_slot, places) == 8192, "places begin a page");
 _Static_assert(sizeof(struct grd_slot) == 12288, "slots are whole pages");
 _Static_assert(sizeof(struct grd_header) <= 4096, "the header is one page");
+_Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "marks have a line of their own");
 
 enum { SETTLE_TRIES = 8 };
 
@@ -41,6 +42,8 @@ enum phase { IDLE, CALLING, WRITING };
 
 /* A process without a slot (the arbiter, a worker beyond the last slot, a child that the
  * application forked) counts here, so that the hot path has nothing to ask. */
+static struct grd_header nobody;
+static struct grd_header *board = &nobody;
 static struct grd_slot nowhere;
 static struct grd_slot *here = &nowhere;
 static uint32_t taken;
@@ -62,6 +65,24 @@ static uint64_t with_state(uint64_t owner, uint64_t state)
 static uint64_t freed(uint64_t owner)
 {
 	return owner & GENERATION_MASK;
+}
+
+static uint64_t calling_of(uint64_t gauge)
+{
+	return (gauge >> GRD_GAUGE_BITS) & BITS(GRD_GAUGE_BITS);
+}
+
+static uint64_t writing_of(uint64_t gauge)
+{
+	return gauge & BITS(GRD_GAUGE_BITS);
+}
+
+/* The gauge, if it is this owner's; an earlier one's reads as zero. */
+static uint64_t gauge_of(const struct grd_slot *slot, uint64_t owner)
+{
+	uint64_t gauge = grd_atomic_load(&slot->gauge);
+
+	return freed(gauge) == freed(owner) && state_of(owner) != GRD_FREE ? gauge : 0;
 }
 
 uint64_t grd_who(uint32_t pid, uint64_t start)
@@ -140,26 +161,31 @@ int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owne
 			       with_state(freed(claimed), GRD_STARTING) | owner->owner);
 }
 
-int grd_free(struct grd_slot *slot, uint64_t owner)
+int grd_free(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 {
+	uint64_t gauge = gauge_of(slot, owner);
+
 	settle_busy(slot, owner);
-	return grd_atomic_swap(&slot->owner, owner, freed(owner));
+	if (!grd_atomic_swap(&slot->owner, owner, freed(owner)))
+		return 0;
+	grd_marks_step(&header->marks, grd_now(), -(int)calling_of(gauge), -(int)writing_of(gauge));
+	return 1;
 }
 
-void grd_forget(struct grd_slot *slot)
+void grd_forget(struct grd_header *header, struct grd_slot *slot)
 {
 	grd_busy_forget(&slot->busy, &slot->busy_told);
-	grd_free(slot, grd_owner(slot));
+	grd_free(header, slot, grd_owner(slot));
 }
 
-int grd_free_generation(struct grd_slot *slot, uint64_t owner)
+int grd_free_generation(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
 		uint64_t now = grd_atomic_acquire(&slot->owner);
 
 		if (freed(now) != freed(owner) || state_of(now) == GRD_FREE)
 			return 0;
-		if (grd_free(slot, now))
+		if (grd_free(header, slot, now))
 			return 1;
 	}
 	return 0;
@@ -207,12 +233,10 @@ static void look_inside(const struct grd_slot *slot, struct grd_row *row)
 
 static void look(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
-	uint64_t gauge = grd_atomic_load(&slot->gauge);
+	uint64_t gauge = gauge_of(slot, owner);
 	/* before the time itself, which is never less */
 	uint64_t base_busy = grd_atomic_acquire(&slot->base_busy);
 
-	if (freed(gauge) != freed(owner))
-		gauge = 0;
 	row->owner = owner;
 	row->state = state_of(owner);
 	row->pid = owner & PID_MASK;
@@ -222,8 +246,8 @@ static void look(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 	row->started = grd_atomic_load(&slot->started);
 	row->capacity = grd_atomic_load(&slot->capacity);
 	row->requests = grd_atomic_load(&slot->requests) - grd_atomic_load(&slot->base);
-	row->calling = (gauge >> GRD_GAUGE_BITS) & BITS(GRD_GAUGE_BITS);
-	row->writing = gauge & BITS(GRD_GAUGE_BITS);
+	row->calling = calling_of(gauge);
+	row->writing = writing_of(gauge);
 	row->busy = grd_busy_read(&slot->busy, &slot->busy_told) - base_busy;
 	look_inside(slot, row);
 }
@@ -249,6 +273,7 @@ int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
 	uint64_t now = grd_atomic_acquire(&slot->owner);
 
+	/* as its claim has it, so not as the free slot that it may be by now */
 	look(slot, owner, row);
 	grd_atomic_fence();
 	return freed(now) == freed(owner) && grd_atomic_load(&slot->owner) == now;
@@ -297,7 +322,22 @@ uint32_t grd_used(const struct grd_header *header, uint32_t count)
 	return used < count ? used : count;
 }
 
-uint32_t grd_read(struct grd_slot *slots, uint32_t count,
+/* Everything in flight, also of the dead whose slots nobody has freed yet. */
+static void correct_level(struct grd_header *header, struct grd_slot *slots, uint32_t count)
+{
+	uint64_t seen = grd_atomic_acquire(&header->marks.level), calling = 0, writing = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t gauge = gauge_of(&slots[i], grd_atomic_acquire(&slots[i].owner));
+
+		calling += calling_of(gauge);
+		writing += writing_of(gauge);
+	}
+	grd_atomic_fence();
+	grd_marks_correct(&header->marks, seen, calling, writing);
+}
+
+uint32_t grd_read(struct grd_header *header, struct grd_slot *slots, uint32_t count,
 		  struct grd_row *rows, struct grd_totals *totals, uint64_t *busy)
 {
 	uint32_t used = 0;
@@ -309,7 +349,18 @@ uint32_t grd_read(struct grd_slot *slots, uint32_t count,
 		busy[i] = grd_busy_read(&slots[i].busy, &slots[i].busy_told);
 		sum(&slots[i], totals);
 	}
+	correct_level(header, slots, count);
 	return used;
+}
+
+void grd_most(const struct grd_header *header, uint32_t seconds, struct grd_most *most)
+{
+	grd_marks_read(&header->marks, grd_now(), seconds, most->mark);
+}
+
+void grd_saw_queued(struct grd_header *header, uint64_t queued)
+{
+	grd_marks_raise(&header->marks, grd_now(), GRD_MARK_QUEUED, queued);
 }
 
 /* proc_pid_stat(5): "pid (comm) state ppid ...", comm may hold anything, starttime is field 22. */
@@ -364,6 +415,7 @@ static uint64_t forks;
 static void in_child(void)
 {
 	forks++;
+	board = &nobody;
 	here = &nowhere;
 	taken = 0;
 	keeping = 0;
@@ -381,9 +433,10 @@ uint64_t grd_forks(void)
 	return forks;
 }
 
-void grd_attach(struct grd_slot *slot)
+void grd_attach(struct grd_header *header, struct grd_slot *slot)
 {
 	grd_forks();
+	board = header;
 	here = slot;
 	taken = 0;
 	phase = IDLE;
@@ -439,6 +492,7 @@ static void leave(uint64_t now)
 		return;
 	grd_busy_end(&here->busy, now);
 	grd_atomic_add(&here->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
+	grd_marks_step(&board->marks, now, -(phase == CALLING), -(phase == WRITING));
 	leave_place(here, &taken, place);
 	phase = IDLE;
 }
@@ -448,6 +502,7 @@ void grd_begin_named(const char *method, size_t method_size, const char *path, s
 	uint64_t now = grd_now();
 
 	leave(now);
+	grd_marks_step(&board->marks, now, 1, 0);
 	grd_atomic_add(&here->gauge, ONE_CALLING);
 	grd_busy_begin(&here->busy, now);
 	place = take_place(here, &taken, now, method, method_size, path, path_size);
@@ -464,6 +519,7 @@ void grd_respond(void)
 {
 	if (phase != CALLING)
 		return;
+	grd_marks_step(&board->marks, grd_now(), -1, 1);
 	grd_atomic_add(&here->gauge, ONE_WRITING - ONE_CALLING);
 	phase = WRITING;
 }
@@ -528,8 +584,9 @@ static int is_ours(const struct grd_seat *seat)
 	return seat->forks == forks;
 }
 
-void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot)
+void grd_seat_take(struct grd_seat *seat, struct grd_header *header, struct grd_slot *slot)
 {
+	seat->header = header;
 	seat->slot = slot;
 	seat->forks = grd_forks();
 	seat->taken = 0;
@@ -545,14 +602,17 @@ int grd_seat_begin(struct grd_seat *seat)
 {
 	if (!is_ours(seat))
 		return 0;
+	grd_marks_step(&seat->header->marks, grd_now(), 1, 0);
 	grd_atomic_add(&seat->slot->gauge, ONE_CALLING);
 	return 1;
 }
 
 void grd_seat_respond(struct grd_seat *seat)
 {
-	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->gauge, ONE_WRITING - ONE_CALLING);
+	if (!is_ours(seat))
+		return;
+	grd_marks_step(&seat->header->marks, grd_now(), -1, 1);
+	grd_atomic_add(&seat->slot->gauge, ONE_WRITING - ONE_CALLING);
 }
 
 static void count(struct grd_slot *slot, uint32_t how)
@@ -584,10 +644,8 @@ uint64_t grd_seat_enter(struct grd_seat *seat, const char *method, size_t method
 	return now << PLACE_BITS | (unsigned int)(i + 1);
 }
 
-static void seat_exit(struct grd_seat *seat, uint64_t entered, int recorded)
+static void seat_exit(struct grd_seat *seat, uint64_t now, uint64_t entered, int recorded)
 {
-	uint64_t now = grd_now();
-
 	if (recorded)
 		grd_histogram_record(&seat->slot->request, now - (entered >> PLACE_BITS));
 	grd_busy_end(&seat->slot->busy, now);
@@ -596,11 +654,15 @@ static void seat_exit(struct grd_seat *seat, uint64_t entered, int recorded)
 
 void grd_seat_end(struct grd_seat *seat, uint32_t how, uint64_t entered)
 {
+	uint64_t now = grd_now();
+	int writing = how & GRD_WRITING ? 1 : 0;
+
 	if (!is_ours(seat))
 		return;
 	if (entered)
-		seat_exit(seat, entered, !(how & GRD_CANCELLED));
+		seat_exit(seat, now, entered, !(how & GRD_CANCELLED));
 	if (!(how & GRD_CANCELLED))
 		count(seat->slot, how);
-	grd_atomic_add(&seat->slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
+	grd_atomic_add(&seat->slot->gauge, 0 - (writing ? ONE_WRITING : ONE_CALLING));
+	grd_marks_step(&seat->header->marks, now, writing - 1, -writing);
 }

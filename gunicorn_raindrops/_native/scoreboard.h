@@ -31,6 +31,7 @@
 
 #include "current.h"
 #include "histogram.h"
+#include "marks.h"
 
 /* cffi: begin */
 enum {
@@ -87,6 +88,8 @@ struct grd_header {
 	uint64_t exits[6];      /* by cause */
 	uint64_t kills;         /* how many have been kept below, in turn */
 	struct grd_killed killed[8];
+	uint64_t padding[4];    /* to a line of its own for what every request writes to */
+	struct grd_marks marks;
 };
 
 struct grd_slot {
@@ -143,15 +146,20 @@ struct grd_totals {
 	struct grd_histogram queue[2];
 };
 
+struct grd_most {               /* since some seconds ago, see marks.h */
+	uint64_t mark[3];
+};
+
 /* Claiming and freeing. `who` is a pid and a tag, made by grd_who. Of the row that a new owner
  * gives, `owner` (its who), start, age, started and capacity count. */
 uint64_t grd_who(uint32_t pid, uint64_t start);
 int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t count, uint64_t who);
 uint64_t grd_owner(struct grd_slot *slot);
 int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner);
-int grd_free(struct grd_slot *slot, uint64_t owner);
-int grd_free_generation(struct grd_slot *slot, uint64_t owner);
-void grd_forget(struct grd_slot *slot);         /* free it; its instants are another boot's */
+int grd_free(struct grd_header *header, struct grd_slot *slot, uint64_t owner);
+int grd_free_generation(struct grd_header *header, struct grd_slot *slot, uint64_t owner);
+/* Free it; the instants in it are another boot's. */
+void grd_forget(struct grd_header *header, struct grd_slot *slot);
 void grd_add_untracked(struct grd_header *header, int64_t n);
 
 /* Count the end of an owner, once; 0 if it has been counted, or the slot has gone on. */
@@ -165,12 +173,16 @@ void grd_keep_killed(struct grd_header *header, const struct grd_killed *killed)
 /* Copy the one that was kept as number `turn`, from 1; 0 if it is not there. */
 int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed *copy);
 
+/* The high-water marks of the last seconds; those of queued are what grd_saw_queued was told. */
+void grd_most(const struct grd_header *header, uint32_t seconds, struct grd_most *most);
+void grd_saw_queued(struct grd_header *header, uint64_t queued);
+
 /* How many slots have ever been claimed. */
 uint32_t grd_used(const struct grd_header *header, uint32_t count);
 
 /* Sum the totals of `count` slots and list those that are not free; returns how many. `busy` is
  * of all owners that a slot ever had, ns, by slot. */
-uint32_t grd_read(struct grd_slot *slots, uint32_t count,
+uint32_t grd_read(struct grd_header *header, struct grd_slot *slots, uint32_t count,
 		  struct grd_row *rows, struct grd_totals *totals, uint64_t *busy);
 
 /* When a process started, in clock ticks since boot; 0 where it lives but does not tell, -1 where
@@ -180,7 +192,7 @@ int64_t grd_process_start(uint32_t pid);
 /* One request of this thread, in the slot that this process has attached. Each function does
  * nothing unless the thread is in the phase that it ends, so that an end without a begin, or a
  * second end, counts nothing. */
-void grd_attach(struct grd_slot *slot);
+void grd_attach(struct grd_header *header, struct grd_slot *slot);
 void grd_state(uint32_t state);         /* of the attached slot */
 void grd_begin(void);                   /* calling */
 void grd_begin_named(const char *method, size_t method_size, const char *path, size_t path_size);
@@ -203,6 +215,7 @@ void grd_cancel(void);                  /* it never reached the application */
  * and learns at its first own one that it needs a slot of its own. No function here asks which
  * phase the request is in: begin, then respond at most once, then end once. */
 struct grd_seat {
+	struct grd_header *header;
 	struct grd_slot *slot;
 	uint64_t forks;
 	uint32_t taken;         /* places, a bit each */
@@ -215,7 +228,7 @@ enum {                                  /* how a request ends: 1 to 5, its statu
 };
 
 uint64_t grd_forks(void);               /* behind this process, since the first such question */
-void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot);
+void grd_seat_take(struct grd_seat *seat, struct grd_header *header, struct grd_slot *slot);
 void grd_seat_state(struct grd_seat *seat, uint32_t state);
 int grd_seat_begin(struct grd_seat *seat);              /* calling; 0: another process's seat */
 void grd_seat_respond(struct grd_seat *seat);           /* calling -> writing */
