@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from . import listeners as kernel
 from . import scoreboard
+from .current import Current
+from .distribution import Distribution
+from .exits import Killed
 from .listeners import ListenStats
+from .scoreboard import Marks
 from .user_counters import UserCounter, UserCounters
 
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
@@ -52,7 +56,8 @@ class Arbiter:
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker. `age` is gunicorn's ordinal, `started` Unix time."""
+    """One worker. `age` is gunicorn's ordinal, `started` Unix time, `current` the oldest of the
+    requests that are inside; `busy_seconds` how long requests have been, these included."""
 
     slot: int
     pid: int
@@ -63,6 +68,8 @@ class Worker:
     websockets: int
     requests: int
     started: float
+    busy_seconds: float | None = None
+    current: Current | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,9 @@ class Snapshot:
     """The server at one instant. `time` is Unix time, `uptime` seconds.
 
     None stands for what cannot be known, as where the user's own counters are all there is.
+    `busy_seconds` are by slot, of all the workers that it ever had: each only grows. The keys of
+    `queue_seconds` are scoreboard.SOCKET and HEADER, those of `exits` are in `exits`; `killed` has
+    the last few, the latest first.
     """
 
     time: float
@@ -100,6 +110,13 @@ class Snapshot:
     workers: tuple[Worker, ...] | None
     listeners: tuple[Listener, ...]
     counters: tuple[UserCounter, ...] | None = None
+    request_seconds: Distribution | None = None
+    queue_seconds: Mapping[str, Distribution] | None = None
+    queue_ignored: int | None = None
+    busy_seconds: tuple[float, ...] | None = None
+    exits: Mapping[str, int] | None = None
+    killed: tuple[Killed, ...] | None = None
+    marks: tuple[Marks, ...] | None = None
 
     @property
     def utilization(self) -> float | None:
@@ -148,6 +165,9 @@ class Board(Protocol):
     def read(self) -> scoreboard.Reading:
         """Return its state at this instant."""
 
+    def saw_queued(self, queued: int) -> None:
+        """Take notice of how many connections wait."""
+
 
 class Sampler:
     """Takes snapshots.
@@ -186,6 +206,7 @@ class Sampler:
     def take(self) -> Snapshot:
         """Return a snapshot of this instant."""
         listeners = self._listeners()
+        self._board.saw_queued(sum(one.queued or 0 for one in listeners if one.own))
         reading = self._board.read()
         return Snapshot(
             time=time.time(),
@@ -203,6 +224,13 @@ class Sampler:
             workers=tuple(_worker(row) for row in reading.rows),
             listeners=listeners,
             counters=None if self._counters is None else self._counters.read(reading.rows),
+            request_seconds=reading.request_seconds,
+            queue_seconds=reading.queue_seconds,
+            queue_ignored=reading.queue_ignored,
+            busy_seconds=reading.busy_seconds,
+            exits=reading.exits,
+            killed=reading.killed,
+            marks=reading.marks,
         )
 
     def _listeners(self) -> tuple[Listener, ...]:
@@ -281,6 +309,8 @@ def _worker(row: scoreboard.Row) -> Worker:
         writing=row.writing,
         websockets=row.websockets,
         requests=row.requests,
+        busy_seconds=row.busy_seconds,
+        current=row.current,
         started=time.time() - time.monotonic() + row.started,
     )
 

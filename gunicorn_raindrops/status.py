@@ -93,6 +93,21 @@ def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
     return Answer(200, *prometheus.encode(snapshot, accept), (("Vary", "Accept"),))
 
 
+def _ready(above: float) -> Renderer:
+    """Return what says whether more requests may be sent here."""
+
+    def answer(snapshot: Snapshot, accept: str | None) -> Answer:
+        saturation = snapshot.saturation
+        if snapshot.capacity == 0:
+            return Answer(503, b"no worker is ready\n")
+        if saturation is not None and saturation > above:
+            line = f"saturation is {saturation:.2f}, above {above:g}\n"
+            return Answer(503, line.encode(), headers=(("Retry-After", "1"),))
+        return Answer(200, b"ready\n")
+
+    return answer
+
+
 class StatusApp:
     """Answers status requests.
 
@@ -101,9 +116,12 @@ class StatusApp:
         PATH.json: application/json, everything.
         PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
             but not where the application's own listeners are exposed.
+        READY, where that is set: text/plain, 200, or 503 while the saturation is above a limit or
+            no worker takes requests; not where the application's own listeners are exposed. A
+            saturation that cannot be known is none.
 
     Args:
-        settings: `path` and `token`, and for exposed requests `allow`.
+        settings: `path`, `token`, `ready` and `ready_above`, and for exposed requests `allow`.
         take: returns a new snapshot.
     """
 
@@ -116,7 +134,9 @@ class StatusApp:
             f"{settings.path}.json": _json,
             f"{settings.path}.prom": _prometheus,
         }
-        self._own_renderers = {METRICS: _prometheus, **self._renderers}
+        self._own_renderers: dict[str, Renderer] = {METRICS: _prometheus, **self._renderers}
+        if settings.ready is not None:
+            self._own_renderers.setdefault(settings.ready, _ready(settings.ready_above))
 
     def answer(
         self, method: str, path: str, authorization: str | None = None, accept: str | None = None

@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from . import asgi, scoreboard, tornado_requests, wsgi
+from .queue_header import QueueHeader
 from .seat import AttachedSeat, Request, hundreds_of
 from .status import StatusApp
 
@@ -53,7 +54,11 @@ class Way:
         """How many requests a worker can run at once, as far as its settings tell."""
         return int(worker.cfg.worker_connections)
 
-    def begin(self) -> None:
+    def __init__(self, header: QueueHeader | None = None) -> None:
+        """`header` tells from a request's headers how long it has waited; None: nobody asks."""
+        self._header = header
+
+    def begin(self, req: Any) -> None:
         """A request is about to reach the application."""
 
     def end(self, worker: Any, resp: Any, error: BaseException | None) -> None:
@@ -109,19 +114,32 @@ def _outcome(resp: Any, error: BaseException | None) -> tuple[str, bool]:
     return (str(resp.status) if sent and resp.status else "500"), error is not None and not gone
 
 
+def _new_connection(req: Any) -> int:
+    """Return the descriptor of a request's connection if it is the first there, else -1: what
+    later ones have waited the kernel does not know."""
+    try:
+        return int(req.unreader.sock.fileno()) if req.req_number == 1 else -1
+    except AttributeError:  # HTTP/2
+        return -1
+
+
 class Threads(Way):
     """gthread: a request has a thread from pre_request to post_request."""
 
     hooks = True
-    begin = staticmethod(scoreboard.begin)
+
+    def begin(self, req: Any) -> None:
+        """See Way."""
+        scoreboard.begin(req.method, req.path, _new_connection(req))
+        if self._header is not None:
+            self._header.record(req.peer_addr, req.headers)
 
     @classmethod
     def capacity(cls, worker: Any) -> int:
         """See Way."""
         return int(worker.cfg.threads)
 
-    @staticmethod
-    def end(worker: Any, resp: Any, error: BaseException | None) -> None:
+    def end(self, worker: Any, resp: Any, error: BaseException | None) -> None:
         """See Way."""
         if error is None and worker.alive:
             try:
@@ -182,15 +200,18 @@ class Greenlets(Way):
 
     hooks = True
 
-    def __init__(self) -> None:
+    def __init__(self, header: QueueHeader | None = None) -> None:
+        super().__init__(header)
         self._seat = AttachedSeat()
         self._request: ContextVar[Request | None] = ContextVar("raindrops", default=None)
 
-    def begin(self) -> None:
+    def begin(self, req: Any) -> None:
         """See Way."""
         self._cancel()
-        if self._seat.begin():
-            self._request.set(Request(self._seat))
+        ticket = scoreboard.begin_here(req.method, req.path, _new_connection(req))
+        self._request.set(Request(self._seat, ticket))
+        if self._header is not None:
+            self._header.record(req.peer_addr, req.headers)
 
     def end(self, worker: Any, resp: Any, error: BaseException | None) -> None:
         """See Way."""
@@ -280,15 +301,15 @@ class AroundWSGI(Way):
         """See Way."""
         worker.wsgi = self.around(worker.wsgi, app)
 
-    @staticmethod
-    def around(application: Application, app: StatusApp | None) -> Application:
+    def around(self, application: Application, app: StatusApp | None) -> Application:
         """Wrap a WSGI application."""
-        seat = AttachedSeat()
+        seat, header = AttachedSeat(), self._header
 
         def counted(environ: Any, start_response: Any) -> Any:
-            if not seat.begin():
-                return application(environ, start_response)
-            return wsgi.call(application, seat, environ, start_response)
+            ticket = seat.begin(*wsgi.line_of(environ))
+            if header is not None:
+                header.record_environ(_as_it_came(environ))
+            return wsgi.call(application, seat, ticket, environ, start_response)
 
         return exposed(counted, app, _nothing)
 
@@ -303,7 +324,7 @@ class Tornado(AroundWSGI):
         tornado = sys.modules["tornado.web"], sys.modules["tornado.wsgi"]
         capacity = 1
         if isinstance(worker.wsgi, tornado[0].Application):
-            tornado_requests.count(worker.wsgi, AttachedSeat())
+            tornado_requests.count(worker.wsgi, AttachedSeat(), self._header)
             capacity = super().capacity(worker)
         elif isinstance(worker.wsgi, tornado[1].WSGIContainer):
             container = worker.wsgi
@@ -327,10 +348,9 @@ class AroundASGI(Way):
         """See Way."""
         worker.asgi = self.around(worker.asgi, app)
 
-    @staticmethod
-    def around(application: asgi.App, app: StatusApp | None) -> asgi.App:
+    def around(self, application: asgi.App, app: StatusApp | None) -> asgi.App:
         """Wrap an ASGI application."""
-        seat = AttachedSeat()
+        seat, header = AttachedSeat(), self._header
 
         # No coroutine of its own, which would cost as much again: it returns another's.
         def counted(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
@@ -338,9 +358,11 @@ class AroundASGI(Way):
             if kind == "http":
                 if app is not None and (answer := asgi.exposed(app, scope)):
                     return asgi.respond(answer, scope["method"], send)
-                if seat.begin():
-                    return asgi.call(application, seat, scope, receive, send)
-            elif kind == "websocket":
+                ticket = seat.begin(scope["method"], scope["path"])
+                if header is not None:
+                    header.record_scope(scope)
+                return asgi.call(application, seat, ticket, scope, receive, send)
+            if kind == "websocket":
                 return asgi.call_websocket(application, seat, scope, receive, send)
             return application(scope, receive, send)
 

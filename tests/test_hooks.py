@@ -34,6 +34,7 @@ ARITY = {
     "pre_request": 2,
     "post_request": 4,
     "child_exit": 2,
+    "worker_exit": 2,
 }
 
 
@@ -197,11 +198,11 @@ def test_a_users_hook_still_runs(calls, name, monkeypatch):
     ours = []
     arity = ARITY.get(name, 1)
     monkeypatch.setattr(hooks, name, Calls.hook(ours_calls := Calls(), name, arity))
-    monkeypatch.setattr(hooks, "_begin", lambda: ours.append(len(calls)))
+    monkeypatch.setattr(hooks, "_begin", lambda *args: ours.append(len(calls)))
     monkeypatch.setattr(hooks, "_end", lambda *args: ours.append(len(calls)))
     namespace = {name: calls.hook(name, arity)}
     hooks.install(namespace)
-    args = [SimpleNamespace() for _ in range(arity)]
+    args = [SimpleNamespace(method="GET", path="/") for _ in range(arity)]
     configured(namespace).settings[name].get()(*args)
     assert calls == [(name, tuple(args))]
     if name == "pre_request":
@@ -720,12 +721,12 @@ def test_child_exit_neither_raises_nor_logs(monkeypatch):
     later."""
     later = []
 
-    def release(worker, pid_of):
+    def release(worker, end, pid_of):
         raise LookupError("broken")
 
     runtime = SimpleNamespace(release=release, later=later.append)
     monkeypatch.setattr(hooks._process, "runtime", runtime)
-    hooks.child_exit(SimpleNamespace(log=None), None)
+    hooks.child_exit(SimpleNamespace(log=None), SimpleNamespace(pid=1, aborted=False))
     assert len(later) == 1
     assert "broken" in later[0]
 

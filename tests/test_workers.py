@@ -112,9 +112,10 @@ class Greenlet:
         self.context = contextvars.Context()
         self.worker = SimpleNamespace(alive=True, wsgi=application)
         way.wrap(self.worker, None)
+        self.req = SimpleNamespace(method="GET", path="/")
 
     def begin(self):
-        self.context.run(self.way.begin)
+        self.context.run(self.way.begin, self.req)
 
     def call(self):
         return self.context.run(self.worker.wsgi, {}, None)
