@@ -407,7 +407,7 @@ def test_expose_beside_a_users_hooks(serve, gunicorn, kind, tmp_path):
         eventually(lambda: server.settled()["requests"] == 3, "what the application answered")
         # also for the four that we answer
         calls = 7 if kind.name in ("gevent", "eventlet", "asgi") else 0
-        eventually(lambda: server.log.count("mine: post_request") >= calls, "the last request's hook")
+        eventually(lambda: server.log.count("mine: post_request") >= calls, "the last hook")
         server.kill()
     for hook in ("pre_request", "post_request"):
         assert server.log.count(f"mine: {hook}") == calls
