@@ -160,7 +160,7 @@ def busy(server):
 
 def test_gunicorns_own_timeouts(serve, gunicorn, background):
     """SIGABRT, and SIGKILL where that does not help: the request is out of the gauges."""
-    args = ["--workers", "2", "--timeout", "3"]
+    args = ["--workers", "2", "--timeout", "5"]
     with serve(*args, gunicorn=gunicorn, tracebacks=None) as server:
         server.ready(2)
         clients = Background()
