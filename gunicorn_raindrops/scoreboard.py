@@ -55,7 +55,7 @@ def _bind_begin() -> list[Callable[..., Any]]:
     return calls
 
 
-# The request path. None converts an argument, none allocates; see scoreboard.h.
+# The request path. None converts an argument, none allocates; see requests.h.
 begin: Callable[..., None]
 begin_here: Callable[..., int]
 begin, begin_here = _bind_begin()

@@ -5,7 +5,7 @@ its first request: then it claims one, takes it, and holds it as its seat until 
 readers find it dead and free the slot. So whatever forks, and however often, needs no hook.
 
 What fork does to it: a child has its parent's seats and requests in its memory, and all of them
-are nobody's there (see scoreboard.h): they count nothing, and the child's own first request takes
+are nobody's there (see requests.h): they count nothing, and the child's own first request takes
 a seat of its own. Seats are found by the number of forks behind a process, which no ancestor of
 it shares; a lock could have been held by another thread at the fork.
 
@@ -53,7 +53,7 @@ class Seat(Protocol):
 
     @property
     def end(self) -> Callable[[int, int], None]:
-        """The one with this ticket ends; how, is said in scoreboard.h."""
+        """The one with this ticket ends; how, is said in requests.h."""
 
     @property
     def fail(self) -> Callable[[], None]:

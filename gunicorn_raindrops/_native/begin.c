@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #endif
 
-#include "scoreboard.h"
+#include "requests.h"
 
 enum { MILLISECOND = 1000000 };
 

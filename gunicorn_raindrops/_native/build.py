@@ -47,7 +47,17 @@ def module(name: str, units: list[str], inner: list[str], preamble: str = "") ->
 
 counters = module(
     "_counters",
-    ["counters", "guard", "histogram", "current", "marks", "scoreboard", "nowait"],
+    [
+        "counters",
+        "guard",
+        "histogram",
+        "current",
+        "marks",
+        "scoreboard",
+        "requests",
+        "process",
+        "nowait",
+    ],
     ["begin", "busy"],
     KEEP_THE_GIL,
 )
