@@ -185,6 +185,7 @@ def environ(scope: Mapping[str, Any]) -> dict[str, Any]:
     client = scope.get("client")
     return {
         "REQUEST_METHOD": scope["method"],
+        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
         "PATH_INFO": path(scope),
         # a unix peer's name is no address: some servers give bytes, or split it into letters
         "REMOTE_ADDR": str(client[0]) if client else "",

@@ -150,11 +150,14 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
     board = _open(settings, warn)
     sampler = Sampler(board, _identity(board.created), [], settings.listeners, warn)
 
-    def take() -> Snapshot:
-        snapshot = sampler.take()
+    def take(since: float | None = None) -> Snapshot:
+        snapshot = sampler.take(since)
         workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())
         unknown = dict.fromkeys(("capacity", "queue_seconds", "queue_ignored", "exits", "killed"))
-        marks = tuple(dataclasses.replace(m, queued=None) for m in snapshot.marks or ())
+        marks = {
+            window: most and dataclasses.replace(most, queued=None)
+            for window, most in (snapshot.marks or {}).items()
+        }
         return dataclasses.replace(snapshot, workers=workers, marks=marks, **unknown)  # type: ignore[arg-type]
 
     return seat.BoardSeats(board), take
@@ -193,6 +196,9 @@ class _NoBoard:
     def saw_queued(self, queued: int) -> None:
         """There are no marks."""
 
+    def marks(self, seconds: float) -> None:
+        """There are none."""
+
 
 def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
     """Count in the user's Struct; what that cannot know is None."""
@@ -203,7 +209,7 @@ def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats
     calling, writing = (stats.MEMBERS.index(name) for name in ("calling", "writing"))
     sampler = Sampler(_NoBoard(), _identity(time.monotonic()), [], settings.listeners, warn)
 
-    def take() -> Snapshot:
+    def take(since: float | None = None) -> Snapshot:
         return dataclasses.replace(
             sampler.take(),
             calling=stats[calling],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+from collections.abc import Mapping
 from typing import Any
 
 from .current import Current
@@ -109,17 +110,14 @@ def _all_killed(killed: tuple[Killed, ...] | None) -> list[dict[str, Any]] | Non
     return None if killed is None else [_killed(one) for one in killed]
 
 
-def _all_marks(marks: tuple[Marks, ...] | None) -> list[dict[str, int | None]] | None:
-    return None if marks is None else [_marks(one) for one in marks]
+def _all_marks(marks: Mapping[str, Marks | None] | None) -> dict[str, Any] | None:
+    return None if marks is None else {window: _marks(most) for window, most in marks.items()}
 
 
-def _marks(marks: Marks) -> dict[str, int | None]:
-    return {
-        "seconds": marks.seconds,
-        "calling": marks.calling,
-        "writing": marks.writing,
-        "queued": marks.queued,
-    }
+def _marks(most: Marks | None) -> dict[str, int | None] | None:
+    if most is None:
+        return None
+    return {"calling": most.calling, "writing": most.writing, "queued": most.queued}
 
 
 def _queue(snapshot: Snapshot) -> dict[str, Any] | None:

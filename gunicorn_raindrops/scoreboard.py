@@ -20,6 +20,7 @@ would otherwise end its parent's requests.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -43,8 +44,8 @@ FREE, CLAIMED, STARTING, READY, FINISHING = (
 
 SOCKET, HEADER = "socket", "header"
 """Who says how long a request has waited: the kernel, of its connection; a proxy, in a header."""
-MARK_SECONDS = (10, 60)
-"""Windows of high-water marks. Less than lib.GRD_MARK_SECONDS."""
+MARK_SECONDS: int = lib.GRD_MARK_SECONDS - 1
+"""For how long high-water marks are kept."""
 _SOURCES = {SOCKET: lib.GRD_QUEUE_SOCKET, HEADER: lib.GRD_QUEUE_HEADER}
 
 
@@ -116,9 +117,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Marks:
-    """High-water marks: the most there were at once in the last `seconds`, in all workers."""
+    """High-water marks: the most there were at once, in all workers, in a window of some seconds.
+    `queued` is the most that was seen; None where nobody looks."""
 
-    seconds: int
     calling: int
     writing: int
     queued: int | None
@@ -146,7 +147,6 @@ class Reading:
     busy_seconds: tuple[float, ...] = ()
     exits: Mapping[str, int] = field(default_factory=dict)
     killed: tuple[Killed, ...] = ()
-    marks: tuple[Marks, ...] = ()
 
 
 class Scoreboard:
@@ -345,13 +345,14 @@ class Scoreboard:
             busy_seconds=tuple(ns / 1e9 for ns in busy),
             exits=exits.counts(self._header),
             killed=exits.kept(self._header),
-            marks=tuple(self._marks(seconds) for seconds in MARK_SECONDS),
         )
 
-    def _marks(self, seconds: int) -> Marks:
+    def marks(self, seconds: float) -> Marks:
+        """Return the high-water marks of the last `seconds`, up to MARK_SECONDS. They are kept by
+        the second: up to one more counts."""
         most = ffi.new("struct grd_most *")
-        lib.grd_most(self._header, seconds, most)
-        return Marks(seconds, *most.mark)
+        lib.grd_most(self._header, min(math.ceil(max(seconds, 0)), MARK_SECONDS), most)
+        return Marks(*most.mark)
 
     def saw_queued(self, queued: int) -> None:
         """Remember how many connections wait, for the marks."""

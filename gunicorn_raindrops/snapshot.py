@@ -23,6 +23,8 @@ from .listeners import ListenStats
 from .scoreboard import Marks
 from .user_counters import UserCounter, UserCounters
 
+MARKS = {"10s": 10.0, "60s": 60.0}
+"""Windows of high-water marks, beside the one that a reader asks for."""
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
 ACTIVE_SHARE = 10  # and times as long as it took
 
@@ -116,7 +118,7 @@ class Snapshot:
     busy_seconds: tuple[float, ...] | None = None
     exits: Mapping[str, int] | None = None
     killed: tuple[Killed, ...] | None = None
-    marks: tuple[Marks, ...] | None = None
+    marks: Mapping[str, Marks | None] | None = None
 
     @property
     def utilization(self) -> float | None:
@@ -168,6 +170,9 @@ class Board(Protocol):
     def saw_queued(self, queued: int) -> None:
         """Take notice of how many connections wait."""
 
+    def marks(self, seconds: float) -> Marks | None:
+        """Return the high-water marks of the last seconds."""
+
 
 class Sampler:
     """Takes snapshots.
@@ -203,8 +208,8 @@ class Sampler:
         self._active: dict[str, int | None] = {}
         self._active_until = 0.0
 
-    def take(self) -> Snapshot:
-        """Return a snapshot of this instant."""
+    def take(self, since: float | None = None) -> Snapshot:
+        """Return a snapshot of this instant, with the high-water marks since another, Unix time."""
         listeners = self._listeners()
         self._board.saw_queued(sum(one.queued or 0 for one in listeners if one.own))
         reading = self._board.read()
@@ -230,8 +235,14 @@ class Sampler:
             busy_seconds=reading.busy_seconds,
             exits=reading.exits,
             killed=reading.killed,
-            marks=reading.marks,
+            marks=self._marks(since),
         )
+
+    def _marks(self, since: float | None) -> Mapping[str, Marks | None]:
+        windows = dict(MARKS)
+        if since is not None:
+            windows["since"] = time.time() - since
+        return {name: self._board.marks(seconds) for name, seconds in windows.items()}
 
     def _listeners(self) -> tuple[Listener, ...]:
         if not self._families:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -63,6 +64,10 @@ UNAUTHORIZED = Answer(
 )
 
 
+BAD_SINCE = Answer(400, b"since must be Unix time, such as 1700000000.5\n")
+_SINCE = re.compile("(?:^|&)since=([^&]*)")
+_INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
+
 NO_PROMETHEUS = Answer(
     501, b"prometheus_client is missing: pip install 'gunicorn-raindrops[prometheus]'\n"
 )
@@ -113,7 +118,9 @@ class StatusApp:
 
     Routes, GET and HEAD:
         PATH: text/plain, the counts line by line.
-        PATH.json: application/json, everything.
+        PATH.json: application/json, everything. With ?since=INSTANT, Unix time, also the
+            high-water marks since then: a reader that gives the `time` of the last answer it got
+            misses none, whoever else reads.
         PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
             but not where the application's own listeners are exposed.
         READY, where that is set: text/plain, 200, or 503 while the saturation is above a limit or
@@ -122,10 +129,11 @@ class StatusApp:
 
     Args:
         settings: `path`, `token`, `ready` and `ready_above`, and for exposed requests `allow`.
-        take: returns a new snapshot.
+        take: returns a new snapshot; where a reader asks for marks since an instant, that is its
+            argument.
     """
 
-    def __init__(self, settings: Settings, take: Callable[[], Snapshot]) -> None:
+    def __init__(self, settings: Settings, take: Callable[..., Snapshot]) -> None:
         self._settings = settings
         self._take = take
         self._networks = settings.networks
@@ -139,10 +147,15 @@ class StatusApp:
             self._own_renderers.setdefault(settings.ready, _ready(settings.ready_above))
 
     def answer(
-        self, method: str, path: str, authorization: str | None = None, accept: str | None = None
+        self,
+        method: str,
+        path: str,
+        authorization: str | None = None,
+        accept: str | None = None,
+        query: str = "",
     ) -> Answer:
         """Return the answer to a request; `path` has no query string."""
-        return self._answer(self._own_renderers, method, path, authorization, accept)
+        return self._answer(self._own_renderers, method, path, authorization, accept, query)
 
     def _answer(
         self,
@@ -151,6 +164,7 @@ class StatusApp:
         path: str,
         authorization: str | None,
         accept: str | None,
+        query: str,
     ) -> Answer:
         if not self._may_read(authorization):
             return UNAUTHORIZED
@@ -158,7 +172,12 @@ class StatusApp:
             return NOT_ALLOWED
         if path not in renderers:
             return NOT_FOUND
-        return renderers[path](self._take(), accept)
+        since = _SINCE.search(query)
+        if since is None:
+            return renderers[path](self._take(), accept)
+        if not _INSTANT.fullmatch(since[1]):
+            return BAD_SINCE
+        return renderers[path](self._take(float(since[1])), accept)
 
     def _may_read(self, authorization: str | None) -> bool:
         token = self._settings.token
@@ -185,6 +204,7 @@ class StatusApp:
             environ["PATH_INFO"],
             environ.get("HTTP_AUTHORIZATION"),
             environ.get("HTTP_ACCEPT"),
+            environ.get("QUERY_STRING", ""),
         )
 
     def _admits(self, environ: Mapping[str, Any]) -> bool:

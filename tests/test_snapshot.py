@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gunicorn_raindrops import board_file, render, scoreboard, snapshot
 from gunicorn_raindrops.listeners import ListenStats
-from gunicorn_raindrops.scoreboard import Reading, Row, Scoreboard
+from gunicorn_raindrops.scoreboard import Marks, Reading, Row, Scoreboard
 from gunicorn_raindrops.snapshot import Arbiter, Sampler, name_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -45,6 +45,9 @@ class Board:
 
     def saw_queued(self, queued):
         self.queued = queued
+
+    def marks(self, seconds):
+        return Marks(int(seconds), 1, self.queued)
 
 
 class Kernel:

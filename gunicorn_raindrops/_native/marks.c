@@ -28,6 +28,12 @@ static void raise_to(uint64_t *at, uint64_t value)
 		;
 }
 
+/* Nothing of a level that went under 0, which the next reader puts right. */
+static uint64_t known(uint64_t count)
+{
+	return count <= GRD_LEVEL_HIGHEST ? count : 0;
+}
+
 void grd_marks_raise(struct grd_marks *marks, uint64_t now, int what, uint64_t count)
 {
 	uint64_t second = now / NS;
@@ -61,9 +67,12 @@ void grd_marks_correct(struct grd_marks *marks, uint64_t seen, uint64_t calling,
 void grd_marks_read(const struct grd_marks *marks, uint64_t now, uint32_t seconds, uint64_t *most)
 {
 	uint64_t last = now / NS, first = last > seconds ? last - seconds : 0;
+	uint64_t level = grd_atomic_load(&marks->level);
 
+	most[GRD_MARK_CALLING] = known(calling_of(level));
+	most[GRD_MARK_WRITING] = known(writing_of(level));
+	most[GRD_MARK_QUEUED] = 0;
 	for (int what = 0; what < GRD_MARKS; what++) {
-		most[what] = 0;
 		for (int i = 0; i < GRD_MARK_SECONDS; i++) {
 			uint64_t word = grd_atomic_load(&marks->seconds[i][what]);
 			uint64_t second = word >> SECOND_SHIFT;

@@ -42,7 +42,8 @@ void grd_marks_raise(struct grd_marks *marks, uint64_t now, int what, uint64_t c
 /* What is in flight, as the gauges say; `seen` is the level from before they were summed. */
 void grd_marks_correct(struct grd_marks *marks, uint64_t seen, uint64_t calling, uint64_t writing);
 
-/* Set `most` to the marks of the last `seconds` whole ones and the one that is not over yet. */
+/* Set `most` to the marks of the last `seconds` whole ones and the one that is not over yet, with
+ * what is in flight now. */
 void grd_marks_read(const struct grd_marks *marks, uint64_t now, uint32_t seconds, uint64_t *most);
 
 #endif
