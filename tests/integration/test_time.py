@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import time
@@ -187,3 +188,27 @@ def test_readiness(serve):
                 eventually(lambda: server.ask("/ready")[0] == 503, "somebody waits")
                 assert server.ask("/ready")[1] == b"saturation is 2.00, above 1\n"
             assert server.ask("/ready", method="POST")[0] == 405
+
+
+def marks(server, since):
+    return json.loads(server.ask(f"/_raindrops.json?since={since}")[1])["marks"]
+
+
+def test_marks_are_no_readers_own(serve, gunicorn):
+    """The most there were at once is told after it is over, to each reader since its own last
+    look, however often others look."""
+    args = ["--worker-class", "gthread", "--threads", "3"]
+    with serve(*args, gunicorn=gunicorn) as server:
+        first = server.ready(1)["time"]
+        with hold(server, "/sleep?s=0.4"), hold(server, "/sleep?s=0.4", calling=2):
+            eventually(lambda: server.text()["calling"] == 0, "both over")
+        eventually(lambda: server.status()["requests"] == 2, "both counted")
+        for _ in range(2):
+            found = marks(server, first)
+            assert found["since"]["calling"] == found["10s"]["calling"] == 2
+        # marks are kept by the second
+        eventually(
+            lambda: marks(server, server.status()["time"])["since"]["calling"] == 0,
+            "a quiet second",
+        )
+        assert marks(server, first)["since"]["calling"] == 2
