@@ -1,41 +1,18 @@
-"""How long a request has waited, as a proxy says in X-Request-Start or X-Queue-Start.
-
-Proxies write Unix time as they like: in seconds, milli-, micro- or nanoseconds, with a fraction or
-without, behind `t=` or not. The unit follows from the magnitude: 1e11 seconds are the year 5138,
-1e11 milliseconds were 1973.
-"""
+"""How long a request has waited, as a proxy says in X-Request-Start or X-Queue-Start."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import ipaddress
-import re
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import scoreboard
+from .scoreboard import queued_since
 
 NAMES = {"X-REQUEST-START", "X-QUEUE-START"}
-_KEYS = tuple("HTTP_" + name.replace("-", "_") for name in sorted(NAMES))
+_START, _QUEUE = "HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"
 _LOWER = {name.lower().encode() for name in NAMES}
-LONGEST = 3600.0
-"""Seconds. No request waits for longer; who says so has written something else."""
-
-_TIME = re.compile(r"\s*(?:t=)?(\d{1,20})(?:\.(\d{1,20}))?\s*", re.ASCII)
-# From which whole number on a time is in a unit, and how many digits of nanoseconds that lacks.
-_UNITS = ((10**17, 0), (10**14, 3), (10**11, 6), (0, 9))
-
-
-def parse(value: str) -> int | None:
-    """Return the Unix time that a header says, ns; None if it says none."""
-    found = _TIME.fullmatch(value)
-    if found is None:
-        return None
-    whole, fraction = int(found[1]), found[2] or ""
-    digits = next(digits for least, digits in _UNITS if whole >= least)
-    return int(whole * 10**digits + int(f"{fraction:0<9}"[:digits] or 0))
 
 
 class QueueHeader:
@@ -66,21 +43,19 @@ class QueueHeader:
 
         Args:
             peer: its socket's, as `socket.accept` returns it.
-            headers: names, in any case, and values.
+            headers: names, in capitals, and values.
         """
-        if self._trusts(peer[0] if isinstance(peer, (tuple, list)) else ""):
-            for name, value in headers:
-                if name.upper() in NAMES:
-                    return _record(value)
-        return None
+        for name, value in headers:
+            if name in NAMES:
+                if self._trusts(peer[0] if isinstance(peer, (tuple, list)) else ""):
+                    queued_since(value)
+                return
 
     def record_environ(self, environ: Mapping[str, Any]) -> None:
         """The same for a WSGI request."""
-        for key in _KEYS:
-            value = environ.get(key)
-            if value is not None and self._trusts(environ.get("REMOTE_ADDR") or ""):
-                return _record(value)
-        return None
+        value = environ.get(_START) or environ.get(_QUEUE)
+        if value is not None and self._trusts(environ.get("REMOTE_ADDR") or ""):
+            queued_since(value)
 
     def record_scope(self, scope: Mapping[str, Any]) -> None:
         """The same for an ASGI request."""
@@ -88,15 +63,5 @@ class QueueHeader:
             if name in _LOWER:
                 client = scope.get("client")
                 if self._trusts(client[0] if client else ""):
-                    _record(value.decode("latin-1"))
+                    queued_since(value.decode("latin-1"))
                 return
-
-
-def _record(value: str) -> None:
-    """What is no time, or one to come, or more than an hour ago, is counted as ignored."""
-    began = parse(value)
-    waited = -1 if began is None else time.time_ns() - began
-    if 0 <= waited <= LONGEST * 1e9:
-        scoreboard.queued(waited)
-    else:
-        scoreboard.queue_ignored()

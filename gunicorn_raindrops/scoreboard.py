@@ -59,9 +59,11 @@ def _bind_begin() -> list[Callable[..., Any]]:
 # The request path. None converts an argument, none allocates; see requests.h.
 begin: Callable[..., None]
 begin_here: Callable[..., int]
-begin, begin_here = _bind_begin()
+queued_since: Callable[[str], None]
+begin, begin_here, queued_since = _bind_begin()
 """Begin a request: `begin(method, path, fd)`; nothing of it need be known. With `fd`, its
-connection's socket, the kernel is asked how long the request has been there."""
+connection's socket, the kernel is asked how long the request has been there. `begin_here` returns
+a ticket for it; `queued_since` is told what a proxy's header says."""
 respond: Callable[[], None] = lib.grd_respond
 fail: Callable[[], None] = lib.grd_fail
 cancel: Callable[[], None] = lib.grd_cancel
@@ -74,11 +76,6 @@ END: dict[str, Callable[[], None]] = {
     "5": lib.grd_end_5xx,
 }
 """What ends a request, by the first character of its status."""
-
-queued: Callable[[int], None] = lib.grd_queued_header
-"""A proxy says that a request has waited so many nanoseconds."""
-queue_ignored: Callable[[], None] = lib.grd_queued_ignored
-"""A proxy says something that can be no such time."""
 
 # What this worker says of itself: that it serves requests, that it takes no more of them, how many
 # it can run at once.

@@ -49,7 +49,9 @@ class Delegate:
         if ticket:
             self._request = Request(self._seat, ticket)
             if self._header is not None:
-                self._header.record(self._peer(), headers.get_all())
+                self._header.record(
+                    self._peer(), ((name.upper(), value) for name, value in headers.get_all())
+                )
             connection = self._connection
             connection.write_headers = self._around(connection.write_headers, self._respond)
             connection.finish = self._around(connection.finish, self._end)

@@ -114,13 +114,15 @@ def _outcome(resp: Any, error: BaseException | None) -> tuple[str, bool]:
     return (str(resp.status) if sent and resp.status else "500"), error is not None and not gone
 
 
-def _new_connection(req: Any) -> int:
-    """Return the descriptor of a request's connection if it is the first there, else -1: what
-    later ones have waited the kernel does not know."""
+def _begin(begin: Callable[[str, str, int], Any], header: QueueHeader | None, req: Any) -> Any:
     try:
-        return int(req.unreader.sock.fileno()) if req.req_number == 1 else -1
+        # what a connection's later requests have waited the kernel does not know
+        fd = req.unreader.sock.fileno() if req.req_number == 1 else -1
     except AttributeError:  # HTTP/2
-        return -1
+        fd = -1
+    if header is not None:
+        header.record(req.peer_addr, req.headers)
+    return begin(req.method, req.path, fd)
 
 
 class Threads(Way):
@@ -130,9 +132,7 @@ class Threads(Way):
 
     def begin(self, req: Any) -> None:
         """See Way."""
-        scoreboard.begin(req.method, req.path, _new_connection(req))
-        if self._header is not None:
-            self._header.record(req.peer_addr, req.headers)
+        _begin(scoreboard.begin, self._header, req)
 
     @classmethod
     def capacity(cls, worker: Any) -> int:
@@ -208,10 +208,8 @@ class Greenlets(Way):
     def begin(self, req: Any) -> None:
         """See Way."""
         self._cancel()
-        ticket = scoreboard.begin_here(req.method, req.path, _new_connection(req))
+        ticket = _begin(scoreboard.begin_here, self._header, req)
         self._request.set(Request(self._seat, ticket))
-        if self._header is not None:
-            self._header.record(req.peer_addr, req.headers)
 
     def end(self, worker: Any, resp: Any, error: BaseException | None) -> None:
         """See Way."""

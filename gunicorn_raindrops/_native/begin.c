@@ -1,4 +1,4 @@
-/* The builtins with which requests begin. Builtins, since cffi would make bytes of each str
+/* The builtins of a request that take text. Builtins, since cffi would make bytes of each str
  * first. */
 #define Py_LIMITED_API 0x030a0000
 #include <Python.h>
@@ -12,9 +12,13 @@
 #include <sys/socket.h>
 #endif
 
+#include "clock.h"
+#include "instant.h"
 #include "requests.h"
 
 enum { MILLISECOND = 1000000 };
+
+#define HOUR (3600 * 1000000000ll)
 
 /* The UTF-8 of a str, which it keeps: of one in ASCII, as nearly all are, it is the str itself.
  * Anything else is empty: a request never fails here. */
@@ -77,11 +81,27 @@ static PyObject *begin_here(PyObject *self, PyObject *const *args, Py_ssize_t gi
 	return PyLong_FromUnsignedLongLong(grd_here_begin(line_of(args, given)));
 }
 
+/* What says no time, or one to come, or more than an hour ago, which no request waits, is ignored. */
+static PyObject *queued_since(PyObject *self, PyObject *value)
+{
+	Py_ssize_t size;
+	const char *text = text_of(value, &size);
+	int64_t instant = grd_instant(text, (size_t)size), waited = grd_unix_now() - instant;
+
+	if (instant >= 0 && waited >= 0 && waited <= HOUR)
+		grd_queued_header((uint64_t)waited);
+	else
+		grd_queued_ignored();
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
 	{"begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL,
 	 "begin(method='', path='', fd=-1, /)\n--\n\nBegin a request of this thread."},
 	{"begin_here", (PyCFunction)(void (*)(void))begin_here, METH_FASTCALL,
 	 "begin_here(method='', path='', fd=-1, /)\n--\n\nBegin a request; return its ticket."},
+	{"queued_since", queued_since, METH_O,
+	 "queued_since(instant, /)\n--\n\nA proxy says when it got a request."},
 };
 
 static int append(PyObject *list, PyMethodDef *method)

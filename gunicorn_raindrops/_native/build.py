@@ -55,6 +55,7 @@ counters = module(
         "marks",
         "scoreboard",
         "requests",
+        "instant",
         "process",
         "nowait",
     ],
