@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import logging
 import os
 import sys
@@ -40,6 +41,7 @@ from . import __version__, exits, scoreboard, settings, unpatched, user_counters
 from .queue_header import QueueHeader
 from .runtime import Ended, Runtime
 from .snapshot import Arbiter
+from .way import Sync, Way, before
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
 # gunicorn's settings would set it.
@@ -175,6 +177,9 @@ def when_ready(server: Any) -> None:
     if exposes and _hides_peers(server.cfg):
         _warn(server.log, "expose: with proxy_protocol clients name themselves; nobody may read")
     _try_listeners(server)
+    # A worker's first collections would write to every object that our imports have left young,
+    # and so give it copies of their pages, 0.6 MiB.
+    gc.collect(1)
 
 
 def _try_listeners(server: Any) -> None:
@@ -258,7 +263,7 @@ def post_fork(server: Any, worker: Any) -> None:
     runtime.take(worker, worker.age, way.capacity(worker) if way else 0)
     if way:
         way.watch_exit(worker)
-        workers.before(worker, "handle_abort", _aborting)
+        before(worker, "handle_abort", _aborting)
 
 
 def _aborting() -> None:
@@ -272,7 +277,7 @@ def post_worker_init(worker: Any) -> None:
     """Start the status thread, and decide how this worker's requests are counted."""
     runtime, way = _process.runtime, workers.of(type(worker))
     if runtime is None or way is None:
-        _count(workers.Way())
+        _count(Way())
         return
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
@@ -324,11 +329,11 @@ def _warner(worker: Any) -> Callable[[str], None]:
         while late:
             warn(late.popleft())
 
-    workers.before(worker, "notify", tell)
+    before(worker, "notify", tell)
     return late.append
 
 
-def _count(way: workers.Way) -> None:
+def _count(way: Way) -> None:
     """Have the request hooks count as this worker needs it: decided here, not at each request."""
     global _begin, _end
     _begin, _end = way.begin, way.end
@@ -351,8 +356,8 @@ def _hides_peers(cfg: Any) -> bool:
 
 # The request.
 
-_way = workers.Sync()
-_begin, _end = _way.begin, _way.end
+_sync = Sync()
+_begin, _end = _sync.begin, _sync.end
 
 if sys.version_info >= (3, 11):
     _error = sys.exception

@@ -8,12 +8,10 @@ listeners, where `expose` is on.
 from __future__ import annotations
 
 import contextlib
-import hmac
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from . import render
@@ -42,7 +40,7 @@ class Answer:
     @property
     def status_line(self) -> str:
         """Status and reason, as WSGI has them."""
-        return f"{self.status} {HTTPStatus(self.status).phrase}"
+        return f"{self.status} {_PHRASES[self.status]}"
 
     def all_headers(self) -> list[tuple[str, str]]:
         """Return the headers to send."""
@@ -54,6 +52,20 @@ class Answer:
             *self.headers,
         ]
 
+
+# As in http.HTTPStatus, whose import is most of what a status answer would cost a worker.
+_PHRASES = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
 
 NOT_FOUND = Answer(404, b"not found\n")
 NOT_ALLOWED = Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
@@ -137,6 +149,10 @@ class StatusApp:
         self._settings = settings
         self._take = take
         self._networks = settings.networks
+        if settings.token is not None:
+            import hmac  # not above: it brings along hashlib, which most servers have no need of
+
+            self._is_same = hmac.compare_digest
         self._renderers = {
             settings.path: _text,
             f"{settings.path}.json": _json,
@@ -184,7 +200,7 @@ class StatusApp:
         if token is None:
             return True
         scheme, _, given = (authorization or "").partition(" ")
-        same = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+        same = self._is_same(given.strip().encode(errors="replace"), token.encode())
         return same and scheme.lower() == "bearer"
 
     def serves(self, path: Any) -> bool:

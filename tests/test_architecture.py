@@ -18,6 +18,8 @@ ORDER = [
     {"cli_listeners", "cli_status", "cli_top"},
     {"hooks"},
     {"workers"},
+    {"unthreaded"},
+    {"way"},
     {"__init__"},
     {"runtime"},
     {"middleware", "server", "watcher"},

@@ -18,7 +18,7 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.sync import SyncWorker
 
 import gunicorn_raindrops
-from gunicorn_raindrops import conf, hooks, workers
+from gunicorn_raindrops import conf, hooks, way
 from gunicorn_raindrops.scoreboard import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import StatusApp
@@ -376,7 +376,7 @@ def installed(application, namespace=None, **attributes):
     namespace = namespace if namespace is not None else {}
     hooks.install(namespace)
     cfg = configured(namespace)
-    worker = Worker(cfg, workers.responding(application))
+    worker = Worker(cfg, way.responding(application))
     vars(worker).update(attributes)
     return cfg, worker
 
@@ -413,7 +413,7 @@ def test_phases(counting):
 def test_the_iterable_is_untouched():
     """What the application returned is what gunicorn gets: file wrappers still work."""
     iterable = object()
-    assert workers.responding(lambda environ, start: iterable)({}, None) is iterable
+    assert way.responding(lambda environ, start: iterable)({}, None) is iterable
 
 
 RAISING = [ValueError("no"), OSError(errno.EIO, "no"), SystemExit(1), KeyboardInterrupt()]
@@ -456,7 +456,7 @@ def test_whatever_raises_the_pair_is_balanced(counting, calls, where, error):
         }[where]
         assert figures() == expected
         calls.error = None
-        worker.wsgi = workers.responding(ok)
+        worker.wsgi = way.responding(ok)
         handle(cfg, worker)
         assert figures()[:3] == (0, 0, expected[2] + 1)
 
@@ -510,9 +510,7 @@ def test_statuses(counting, status, expected, alive):
 
     def part(figures):
         cfg, worker = installed(ok, alive=alive)
-        worker.wsgi = workers.responding(
-            lambda environ, resp: setattr(resp, "status", status) or [b""]
-        )
+        worker.wsgi = way.responding(lambda environ, resp: setattr(resp, "status", status) or [b""])
         assert handle(cfg, worker) is None
         calling, writing, requests, *responses, errors = figures()
         assert (calling, writing, requests, errors) == (0, 0, 1, 0)
