@@ -42,6 +42,8 @@ class Driver:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._client = socket.create_connection(self._listener.getsockname())
         self._server, _ = self._listener.accept()
+        for end in (self._client, self._server):  # what is sent is not answered one by one
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         cfg = Config()
         if kind == "empty":
             cfg.set("pre_request", lambda worker, req: None)
