@@ -238,9 +238,9 @@ class Server:
         assert code == 200, body
         return json.loads(body)
 
-    def text(self):
+    def text(self, timeout=WAIT):
         """Return the text status as a dictionary."""
-        code, body, _ = self.ask()
+        code, body, _ = self.ask(timeout=timeout)
         assert code == 200, body
         pairs = (line.rpartition(": ") for line in body.decode().splitlines())
         return {name: int(value) for name, _, value in pairs}

@@ -146,7 +146,7 @@ def hold(server, number):
 def told(server):
     """Return the text status; nothing where the worker that was answering got stopped or killed."""
     with contextlib.suppress(*BROKEN):
-        return server.text()
+        return server.text(timeout=1)
     return {}
 
 
