@@ -111,7 +111,7 @@ class StatusApp:
         self._settings = settings
         self._take = take
         self._networks = settings.networks
-        self._renderers = {
+        self._renderers: dict[str, Renderer] = {
             settings.path: _text,
             f"{settings.path}.json": _json,
             f"{settings.path}.prom": _prometheus,

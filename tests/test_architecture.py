@@ -20,7 +20,7 @@ ORDER = [
     {"workers"},
     {"__init__"},
     {"runtime"},
-    {"middleware", "server", "watcher"},
+    {"last_data_recv", "middleware", "server", "statsd", "watcher"},
     {"asgi", "tornado_requests", "wsgi"},
     {"http_head", "status"},
     {"prometheus", "render"},
