@@ -36,7 +36,7 @@ from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
 from . import __version__, scoreboard, settings, unpatched, user_counters, workers
-from .runtime import Runtime
+from .runtime import Push, Runtime
 from .snapshot import Arbiter
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
@@ -256,7 +256,8 @@ def post_worker_init(worker: Any) -> None:
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
     arbiter = _identity(worker.cfg, worker.ppid, runtime.started)
-    app = runtime.serve(arbiter, worker.sockets, _warner(worker))
+    warn = _warner(worker)
+    app = runtime.serve(arbiter, worker.sockets, warn, _pusher(worker.cfg, warn))
     exposes = runtime.settings.expose and not _hides_peers(worker.cfg)
     counting = way()
     _count(counting)
@@ -264,6 +265,15 @@ def post_worker_init(worker: Any) -> None:
         _put_back(worker.cfg)
     counting.wrap(worker, app if exposes else None)
     scoreboard.ready()
+
+
+def _pusher(cfg: Any, warn: Callable[[str], None]) -> Push | None:
+    """Return what sends snapshots where gunicorn's own statsd settings say; None for nowhere."""
+    if cfg.statsd_host is None:
+        return None
+    from . import statsd  # nobody else pays for it
+
+    return statsd.Pusher(cfg.statsd_host, cfg.statsd_prefix, cfg.dogstatsd_tags, warn).push
 
 
 def _warner(worker: Any) -> Callable[[str], None]:

@@ -24,7 +24,7 @@ from . import scoreboard, sock_diag, status, unpatched
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Address, Settings
-from .snapshot import Arbiter, Sampler, name_of, serve_here
+from .snapshot import Arbiter, Sampler, Snapshot, name_of, serve_here
 from .status import StatusApp
 from .user_counters import UserCounters, find
 
@@ -35,6 +35,7 @@ KEPT = ("file", "max_workers")
 """Settings that are the scoreboard's own; it lasts as long as the server and its upgrades."""
 
 Warn = Callable[[str], None]
+Push = Callable[[Callable[[], Snapshot]], None]
 
 
 class Runtime:
@@ -286,8 +287,21 @@ class Runtime:
                 scoreboard.ready()
         return self._standing
 
-    def serve(self, arbiter: Arbiter, sockets: list[Any], warn: Warn) -> StatusApp | None:
-        """Start the status thread; returns what answers, also for an exposed status."""
+    def serve(
+        self,
+        arbiter: Arbiter,
+        sockets: list[Any],
+        warn: Warn,
+        push: Push | None = None,
+    ) -> StatusApp | None:
+        """Start the status thread; returns what answers, also for an exposed status.
+
+        Args:
+            arbiter: who runs this worker.
+            sockets: the application's listeners.
+            warn: called with a line when something fails.
+            push: called each second, in one worker at a time, with what takes a snapshot.
+        """
         if self._board is None:
             return None
         sampler = Sampler(
@@ -296,7 +310,9 @@ class Runtime:
         serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
         tick = self.seek if self._standing else None
-        if self._listener is not None:
+        if push is not None:
+            tick = functools.partial(self._push, self._board, sampler.take, push)
+        if self._listener is not None or push is not None:
             sock_diag.load()
             if unpatched.is_patched():
                 status.load()
@@ -305,6 +321,12 @@ class Runtime:
             except RuntimeError as error:  # the system's limit of threads
                 warn(f"this worker has no status thread: {error}")
         return app
+
+    def _push(self, board: Scoreboard, take: Callable[[], Snapshot], push: Push) -> bool:
+        self.seek()
+        if board.leads(os.getpid()):
+            push(take)
+        return True
 
 
 def _stop_listening(listener: Any, settings: Settings) -> None:

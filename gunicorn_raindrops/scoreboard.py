@@ -270,6 +270,16 @@ class Scoreboard:
             rows=tuple(_row(rows[i]) for i in range(used) if not self._free_if_dead(rows[i])),
         )
 
+    def leads(self, pid: int) -> bool:
+        """Tell whether this process has the lowest slot of all that serve: one of them at a time
+        does what one should do for all. Those that are dead are passed over, not freed."""
+        rows = ffi.new("struct grd_row[]", self.slots)
+        used = lib.grd_read(self._slots, self.slots, rows, ffi.new("struct grd_totals *"))
+        # As far as the first only: the kernel is asked about each.
+        serving = (rows[i] for i in range(used) if rows[i].state == READY and _alive(rows[i]))
+        first = next(serving, None)
+        return first is not None and bool(first.pid == pid)
+
     def _free_if_dead(self, row: Any) -> bool:
         if _alive(row):
             return False
