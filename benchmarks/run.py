@@ -15,6 +15,7 @@ QUICK = ["--quick"]
 BENCHMARKS = {
     "counters": QUICK,
     "request": QUICK,
+    "everything": QUICK,
     "instructions": QUICK,
     "memory": QUICK,
     "throughput": QUICK,

@@ -21,7 +21,7 @@ import apps
 import common
 
 from gunicorn_raindrops.scoreboard import Scoreboard
-from gunicorn_raindrops.workers import AroundASGI
+from gunicorn_raindrops.unthreaded import AroundASGI
 
 LEAST = 0.98
 ASGI = {"asgi": "gunicorn", "uvicorn_worker.UvicornWorker": "uvicorn_worker"}
@@ -62,7 +62,7 @@ def tell_cost(rounds: int) -> None:
     claim = board.claim()
     assert claim is not None
     assert board.take(claim, 1, 1)
-    ours = AroundASGI.around(apps.hello_asgi, None)
+    ours = AroundASGI().around(apps.hello_asgi, None)
     for name in ASGI:
         with asyncio.Runner() as runner:
             sides = {"bare": apps.hello_asgi, "same": apps.hello_asgi, "ours": ours}

@@ -33,4 +33,15 @@ gunicorn_raindrops.hooks.install(
     file=None,
     # Slots; a worker beyond them serves but is not counted.
     max_workers=1024,
+    # Show method and path of requests in flight, and of those that workers were killed in.
+    current=True,
+    # Read from trusted proxies' X-Request-Start or X-Queue-Start how long requests have waited.
+    queue_header=False,
+    # Have the kernel hand connections over with their request, not before.
+    defer_accept=False,
+    # A path on the status address that answers 503 while the saturation is above a limit.
+    ready=None,
+    ready_above=1.0,
+    # Counters of your own to show: a Struct, or "module:name" of one.
+    counters=None,
 )

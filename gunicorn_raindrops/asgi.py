@@ -24,9 +24,11 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
 
-async def call(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:
+async def call(
+    app: App, seat: Seat, ticket: int, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Await the application for a request that was begun in `seat`."""
-    exchange = Exchange(seat, receive, send)
+    exchange = Exchange(seat, ticket, receive, send)
     try:
         await app(scope, exchange.receive, exchange.send)
     except Exception:
@@ -44,8 +46,9 @@ class Exchange(Request):
 
     __slots__ = ("_client_gone", "_is_streamed", "_receive", "_send", "_trailers", "hundreds")
 
-    def __init__(self, seat: Seat, receive: Receive, send: Send) -> None:
+    def __init__(self, seat: Seat, ticket: int, receive: Receive, send: Send) -> None:
         self._seat = seat
+        self._ticket = ticket
         self._phase = CALLING
         self._receive = receive
         self._send = send
@@ -168,8 +171,7 @@ class WebSocket:
             self.close()
         await self._send(message)
         if message["type"] == "websocket.accept" and not self._is_open:
-            self._is_open = True
-            self._seat.open()
+            self._is_open = bool(self._seat.open())
 
     def close(self) -> None:
         """It is over, which may be said more than once."""
@@ -183,6 +185,7 @@ def environ(scope: Mapping[str, Any]) -> dict[str, Any]:
     client = scope.get("client")
     return {
         "REQUEST_METHOD": scope["method"],
+        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
         "PATH_INFO": path(scope),
         # a unix peer's name is no address: some servers give bytes, or split it into letters
         "REMOTE_ADDR": str(client[0]) if client else "",

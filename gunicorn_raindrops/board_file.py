@@ -13,7 +13,7 @@ from pathlib import Path
 from ._native._counters import ffi
 
 MAGIC = b"raindrop"
-VERSION = 1
+VERSION = 2
 HEADER_SIZE = 4096
 SLOT_SIZE = ffi.sizeof("struct grd_slot")
 

@@ -134,6 +134,14 @@ class Distribution:
             if count:
                 yield floor_of(i) / 1e9, math.inf if i == LAST else floor_of(i + 1) / 1e9, count
 
+    def reached(self, least: float, most: float) -> Iterator[tuple[float, int]]:
+        """Yield (bound, count of durations below it), in order: the bounds are those powers of two
+        nanoseconds that lie from `least` to `most` seconds, where the counts are exact."""
+        for i in range(0, LAST, PARTS):
+            bound = floor_of(i + 1) / 1e9
+            if least <= bound <= most:
+                yield bound, self._reached[i]
+
     def as_dict(self) -> dict[str, float | None]:
         """Return count, sum, p50, p90, p99 and max, as the status shows them."""
         return {

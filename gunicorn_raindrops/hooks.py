@@ -13,7 +13,8 @@ status address, and `pre_fork` claims a slot for the worker to come. In the work
 takes the slot over, `post_worker_init` wraps the application and starts the status thread. Then,
 a request: `pre_request` begins it, the wrapper turns calling into writing when the application's
 callable has returned, `post_request` ends it; `workers` knows for which worker classes it is so,
-and what counts in the others. In the arbiter again, `child_exit` frees the slot.
+and what counts in the others. On its way out `worker_exit` says why it goes. In the arbiter again,
+`child_exit` frees the slot.
 
 gunicorn calls none of this under guard: an exception in `pre_fork` or `child_exit` would end the
 arbiter, one in `pre_request` the request. So each hook that does more than count runs under
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import logging
 import os
 import sys
@@ -35,9 +37,11 @@ import gunicorn
 from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
-from . import __version__, scoreboard, settings, unpatched, user_counters, workers
-from .runtime import Push, Runtime
+from . import __version__, exits, scoreboard, settings, unpatched, user_counters, workers
+from .queue_header import QueueHeader
+from .runtime import Ended, Push, Runtime
 from .snapshot import Arbiter
+from .way import Sync, Way, before
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
 # gunicorn's settings would set it.
@@ -53,6 +57,7 @@ __all__ = [
     "pre_fork",
     "pre_request",
     "when_ready",
+    "worker_exit",
 ]
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -71,6 +76,7 @@ class _Process:
         self.runtime: Runtime | None = None
         self.warned: set[str] = set()
         self.debugging = True
+        self.aborted = False
 
 
 _process = _Process()
@@ -118,7 +124,11 @@ def on_starting(server: Any) -> None:
 @_guard
 def _start(server: Any, chosen: settings.Settings) -> None:
     _process.runtime = Runtime.start(
-        chosen, functools.partial(_warn, server.log), server.log.info, os.environ
+        chosen,
+        functools.partial(_warn, server.log),
+        functools.partial(server.log.warning, "gunicorn-raindrops: %s"),
+        server.log.info,
+        os.environ,
     )
 
 
@@ -167,6 +177,9 @@ def when_ready(server: Any) -> None:
     if exposes and _hides_peers(server.cfg):
         _warn(server.log, "expose: with proxy_protocol clients name themselves; nobody may read")
     _try_listeners(server)
+    # A worker's first collections would write to every object that our imports have left young,
+    # and so give it copies of their pages, 0.6 MiB.
+    gc.collect(1)
 
 
 def _try_listeners(server: Any) -> None:
@@ -174,6 +187,7 @@ def _try_listeners(server: Any) -> None:
     if runtime is not None:
         arbiter = _identity(server.cfg, server.pid, runtime.started)
         runtime.try_listeners(arbiter, server.LISTENERS)
+        runtime.defer_accept(server.LISTENERS)
 
 
 @_guard
@@ -182,7 +196,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     if _process.runtime is None:
         _start_late(server, settings.load(_keywords, os.environ))
     if _process.runtime is not None:
-        _process.runtime.claim(worker, gone=lambda old: _is_gone(server, old))
+        _process.runtime.claim(worker, lambda old: _end_of(old) if _is_gone(server, old) else None)
 
 
 def _is_gone(server: Any, worker: Any) -> bool:
@@ -196,6 +210,11 @@ def _is_gone(server: Any, worker: Any) -> bool:
     return server.WORKERS.get(worker.pid) is not worker or not scoreboard.lives(worker.pid)
 
 
+def _end_of(worker: Any) -> Ended:
+    """How a worker ended that did not say so itself. gunicorn tells no hook its exit status."""
+    return worker.pid, exits.TIMEOUT if worker.aborted else exits.KILLED
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Free the slot of a worker that was reaped.
 
@@ -204,7 +223,7 @@ def child_exit(server: Any, worker: Any) -> None:
     runtime = _process.runtime
     if runtime is not None:
         try:
-            runtime.release(worker, _pid)
+            runtime.release(worker, _end_of(worker), _pid)
         except Exception as error:
             runtime.later(f"child_exit failed: {type(error).__name__}: {error}")
 
@@ -244,6 +263,13 @@ def post_fork(server: Any, worker: Any) -> None:
     runtime.take(worker, worker.age, way.capacity(worker) if way else 0)
     if way:
         way.watch_exit(worker)
+        before(worker, "handle_abort", _aborting)
+
+
+def _aborting() -> None:
+    """SIGABRT is the arbiter's timeout: whatever this worker is in is what it is killed in."""
+    _process.aborted = True
+    scoreboard.keep_current()
 
 
 @_guard
@@ -251,7 +277,7 @@ def post_worker_init(worker: Any) -> None:
     """Start the status thread, and decide how this worker's requests are counted."""
     runtime, way = _process.runtime, workers.of(type(worker))
     if runtime is None or way is None:
-        _count(workers.Way())
+        _count(Way())
         return
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
@@ -259,11 +285,14 @@ def post_worker_init(worker: Any) -> None:
     warn = _warner(worker)
     app = runtime.serve(arbiter, worker.sockets, warn, _pusher(worker.cfg, warn))
     exposes = runtime.settings.expose and not _hides_peers(worker.cfg)
-    counting = way()
+    header = QueueHeader(worker.cfg.forwarded_allow_ips) if runtime.settings.queue_header else None
+    counting = way(header)
     _count(counting)
     if not way.hooks:
         _put_back(worker.cfg)
     counting.wrap(worker, app if exposes else None)
+    if worker.cfg.reuse_port:  # the listeners are this worker's own
+        runtime.defer_accept(worker.sockets)
     scoreboard.ready()
 
 
@@ -274,6 +303,25 @@ def _pusher(cfg: Any, warn: Callable[[str], None]) -> Push | None:
     from . import statsd  # nobody else pays for it
 
     return statsd.Pusher(cfg.statsd_host, cfg.statsd_prefix, cfg.dogstatsd_tags, warn).push
+
+
+@_guard
+def worker_exit(server: Any, worker: Any) -> None:
+    """Count why this worker ends. Before gunicorn 24 the arbiter calls this, too, for a worker
+    that it finds gone, and a process that the application has forked may always."""
+    cause = _cause(worker, _error())
+    if _process.runtime is not None and worker.pid == os.getpid() and cause is not None:
+        _process.runtime.leave(cause)
+
+
+def _cause(worker: Any, error: BaseException | None) -> str | None:
+    """Return why a worker ends whose `error` ends it; None if that is the arbiter's to say."""
+    if _process.aborted:
+        return None
+    code = error.code if isinstance(error, SystemExit) else error
+    if not code:
+        return exits.MAX_REQUESTS if worker.nr >= worker.max_requests else exits.GRACEFUL
+    return exits.FAILED if worker.booted else exits.BOOT_FAILURE
 
 
 def _warner(worker: Any) -> Callable[[str], None]:
@@ -291,11 +339,11 @@ def _warner(worker: Any) -> Callable[[str], None]:
         while late:
             warn(late.popleft())
 
-    workers.before(worker, "notify", tell)
+    before(worker, "notify", tell)
     return late.append
 
 
-def _count(way: workers.Way) -> None:
+def _count(way: Way) -> None:
     """Have the request hooks count as this worker needs it: decided here, not at each request."""
     global _begin, _end
     _begin, _end = way.begin, way.end
@@ -318,8 +366,8 @@ def _hides_peers(cfg: Any) -> bool:
 
 # The request.
 
-_begin = workers.Sync.begin
-_end = workers.Sync.end
+_sync = Sync()
+_begin, _end = _sync.begin, _sync.end
 
 if sys.version_info >= (3, 11):
     _error = sys.exception
@@ -331,7 +379,7 @@ else:
 
 def pre_request(worker: Any, req: Any) -> None:
     """Begin a request. gunicorn's own hook, which this one replaces, logs it."""
-    _begin()
+    _begin(req)
     if _process.debugging:
         worker.log.debug("%s %s", req.method, req.path)
 
@@ -383,12 +431,12 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
     return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
 
 
-_ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit"), 2)
+_ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)
 
 
 def _begin_(worker: Any, req: Any) -> None:
     """A user's pre_request replaces gunicorn's log line, so there is none beside it."""
-    _begin()
+    _begin(req)
 
 
 def _around_post_request(theirs: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,12 +18,13 @@ _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
 class Request(NamedTuple):
-    """What the status asks of a request; `path` is without query string."""
+    """What the status asks of a request; `path` is without query string, that without its `?`."""
 
     method: str
     path: str
     authorization: str | None
     accept: str | None
+    query: str
 
 
 def parse(received: bytes) -> Request | None:
@@ -50,11 +51,13 @@ def parse(received: bytes) -> Request | None:
     if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
         raise ValueError("bad Content-Length")
     path = _ABSOLUTE.sub(b"", line[2], count=1) if line[2][:1] != b"/" else line[2]
+    target = path.decode().partition("#")[0].partition("?")
     return Request(
         line[1].decode(),
-        re.split("[?#]", path.decode())[0] or "/",
+        target[0] or "/",
         _text(values.get(b"authorization")),
         _text(values.get(b"accept")),
+        target[2],
     )
 
 

@@ -108,7 +108,9 @@ class _Drawing(StatusApp):
     """Answers one path, with a histogram."""
 
     def __init__(self, settings: Settings, histogram: Histogram) -> None:
-        read: Callable[[], Any] = histogram.read
+        def read(*_: float) -> Any:  # a reader may ask for an instant, which has no meaning here
+            return histogram.read()
+
         super().__init__(settings, read)
         self._renderers = {settings.path: _answer}
 

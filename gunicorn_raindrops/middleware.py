@@ -109,10 +109,10 @@ class Middleware(_Base):
             answer = self._answer(environ)
             start_response(answer.status_line, answer.all_headers())
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
-        place = self._seats.begin()
-        if place is None:
+        begun = self._seats.begin(*wsgi.line_of(environ))
+        if begun is None:
             return self._app(environ, start_response)
-        return wsgi.call(self._app, place, environ, start_response)
+        return wsgi.call(self._app, *begun, environ, start_response)
 
 
 class ASGIMiddleware(_Base):
@@ -138,11 +138,11 @@ class ASGIMiddleware(_Base):
             if self._status.exposes_to(environ):
                 await asgi.respond(self._answer(environ), scope["method"], send)
                 return
-        place = self._seats.begin()
-        if place is None:
+        begun = self._seats.begin(scope["method"], scope["path"])
+        if begun is None:
             await self._app(scope, receive, send)
         else:
-            await asgi.call(self._app, place, scope, receive, send)
+            await asgi.call(self._app, *begun, scope, receive, send)
 
 
 def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
@@ -150,10 +150,15 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
     board = _open(settings, warn)
     sampler = Sampler(board, _identity(board.created), [], settings.listeners, warn)
 
-    def take() -> Snapshot:
-        snapshot = sampler.take()
+    def take(since: float | None = None) -> Snapshot:
+        snapshot = sampler.take(since)
         workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())
-        return dataclasses.replace(snapshot, capacity=None, workers=workers)
+        unknown = dict.fromkeys(("capacity", "queue_seconds", "queue_ignored", "exits", "killed"))
+        marks = {
+            window: most and dataclasses.replace(most, queued=None)
+            for window, most in (snapshot.marks or {}).items()
+        }
+        return dataclasses.replace(snapshot, workers=workers, marks=marks, **unknown)  # type: ignore[arg-type]
 
     return seat.BoardSeats(board), take
 
@@ -172,11 +177,27 @@ def _open(settings: Settings, warn: Warn) -> Scoreboard:
     return Scoreboard(settings.max_workers)
 
 
+_NOT_IN_STATS = {field.name for field in dataclasses.fields(Snapshot)} - {
+    "time",
+    "uptime",
+    "arbiter",
+    "calling",
+    "writing",
+    "listeners",
+}
+
+
 class _NoBoard:
     """The scoreboard of a middleware that counts in the user's Struct."""
 
     def read(self) -> Reading:
         return Reading(0, 0, 0, (), 0, ())
+
+    def saw_queued(self, queued: int) -> None:
+        """There are no marks."""
+
+    def marks(self, seconds: float) -> None:
+        """There are none."""
 
 
 def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
@@ -188,19 +209,12 @@ def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats
     calling, writing = (stats.MEMBERS.index(name) for name in ("calling", "writing"))
     sampler = Sampler(_NoBoard(), _identity(time.monotonic()), [], settings.listeners, warn)
 
-    def take() -> Snapshot:
+    def take(since: float | None = None) -> Snapshot:
         return dataclasses.replace(
             sampler.take(),
             calling=stats[calling],
             writing=stats[writing],
-            websockets=None,
-            requests=None,
-            responses=None,
-            errors=None,
-            capacity=None,
-            untracked=None,
-            scoreboard=None,
-            workers=None,
+            **dict.fromkeys(_NOT_IN_STATS),  # type: ignore[arg-type]
         )
 
     return seat.Seats(lambda: seat.StatsSeat(stats)), take

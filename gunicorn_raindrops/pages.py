@@ -77,6 +77,21 @@ def reserve(fd: int, length: int) -> None:
             os.ftruncate(fd, length)
 
 
+def reserve_lazily(fd: int, length: int) -> None:
+    """Make an unnamed file at least `length` bytes long; its pages come when they are touched.
+
+    Such a file lies in memory and has no limit of its own, so a page that cannot be had is what it
+    is for any memory, and no SIGBUS.
+
+    Raises:
+        OSError: there is no room for them.
+    """
+    if not hasattr(os, "memfd_create"):  # it is a temporary file on some disk
+        reserve(fd, length)
+    elif os.fstat(fd).st_size < length:
+        os.ftruncate(fd, length)
+
+
 def seal(fd: int) -> None:
     """Forbid shrinking an unnamed file; a named one cannot be sealed and stays as it is."""
     if sys.platform == "linux":

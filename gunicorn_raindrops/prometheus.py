@@ -8,13 +8,19 @@ server, and their number does not grow with restarts. What is not known has no s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 
 from . import snapshot
+from .distribution import Distribution
 from .snapshot import Snapshot
 
 _ASCII = re.compile(r"[^A-Za-z0-9_]")
@@ -59,7 +65,10 @@ def encode(sample: Snapshot, accept: str | None) -> tuple[bytes, str]:
 def families(sample: Snapshot) -> Iterator[Metric]:
     """Yield what a snapshot tells, family by family."""
     yield from _workers(sample)
+    yield from _ends(sample)
     yield from _requests(sample)
+    yield from _marks(sample)
+    yield from _durations(sample)
     yield from _listeners(sample)
     yield from _counters(sample)
 
@@ -82,6 +91,25 @@ def _workers(sample: Snapshot) -> Iterator[Metric]:
         )
 
 
+def _ends(sample: Snapshot) -> Iterator[Metric]:
+    if sample.busy_seconds is not None:
+        yield _labelled(
+            CounterMetricFamily,
+            "gunicorn_worker_busy_seconds",
+            "How long requests have been inside, those in flight included.",
+            "slot",
+            [(str(slot), busy) for slot, busy in enumerate(sample.busy_seconds)],
+        )
+    if sample.exits is not None:
+        yield _labelled(
+            CounterMetricFamily,
+            "gunicorn_worker_exits",
+            "Workers that have ended, by why.",
+            "reason",
+            sample.exits.items(),
+        )
+
+
 def _requests(sample: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "gunicorn_requests_in_flight",
@@ -91,6 +119,8 @@ def _requests(sample: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "gunicorn_requests_writing", "Requests whose response is being sent.", sample.writing
     )
+    if sample.websockets is not None:
+        yield _gauge("gunicorn_websockets", "Websockets that are open.", sample.websockets)
     if sample.requests is not None:
         yield _counter("gunicorn_requests", "Requests that have ended.", sample.requests)
     if sample.errors is not None:
@@ -113,6 +143,62 @@ def _requests(sample: Snapshot) -> Iterator[Metric]:
             "Requests in flight and connections waiting, over capacity.",
             sample.saturation,
         )
+
+
+_MARKS = [
+    ("calling", "gunicorn_requests_calling_max", "Most requests that were calling at once."),
+    ("writing", "gunicorn_requests_writing_max", "Most requests that were writing at once."),
+    ("queued", "gunicorn_listeners_queued_max", "Most connections that were seen waiting."),
+]
+
+
+def _marks(sample: Snapshot) -> Iterator[Metric]:
+    for attribute, name, text in _MARKS:
+        known = [
+            (window, getattr(most, attribute))
+            for window, most in (sample.marks or {}).items()
+            if most is not None and getattr(most, attribute) is not None
+        ]
+        if known:
+            yield _labelled(GaugeMetricFamily, name, text, "window", known)
+
+
+_LEAST, _MOST = 1e-4, 100.0  # seconds that buckets are shown for, a bound an octave
+
+
+def _durations(sample: Snapshot) -> Iterator[Metric]:
+    if sample.request_seconds is not None:
+        yield _histogram(
+            "gunicorn_request_duration_seconds",
+            "How long requests have taken, from the application's call to the response's end.",
+            {(): sample.request_seconds},
+        )
+    if sample.queue_seconds is not None:
+        yield _histogram(
+            "gunicorn_request_queue_seconds",
+            "How long requests have waited before that, as the kernel or a proxy says.",
+            {(source,): durations for source, durations in sample.queue_seconds.items()},
+            ["source"],
+        )
+    if sample.queue_ignored is not None:
+        yield _counter(
+            "gunicorn_request_queue_ignored",
+            "Headers of proxies that said no time, or one to come.",
+            sample.queue_ignored,
+        )
+
+
+def _histogram(
+    name: str,
+    text: str,
+    values: Mapping[tuple[str, ...], Distribution],
+    labels: Sequence[str] = (),
+) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for label, durations in values.items():
+        bounds = [(f"{bound:.12g}", count) for bound, count in durations.reached(_LEAST, _MOST)]
+        family.add_metric(label, [*bounds, ("+Inf", durations.count)], durations.sum)
+    return family
 
 
 _LISTENERS = [

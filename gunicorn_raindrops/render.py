@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json as _json
+from collections.abc import Mapping
 from typing import Any
 
+from .current import Current
+from .distribution import Distribution
+from .exits import Killed
+from .scoreboard import HEADER, SOCKET, Marks
 from .snapshot import CLASSES, Listener, Snapshot, Worker
 from .user_counters import UserCounter
 
@@ -50,11 +55,14 @@ def as_dict(snapshot: Snapshot) -> dict[str, Any]:
         "utilization": snapshot.utilization,
         "saturation": snapshot.saturation,
         "scoreboard": snapshot.scoreboard,
-        "request_seconds": None,
-        "queue_seconds": None,
+        "request_seconds": _durations(snapshot.request_seconds),
+        "queue_seconds": _queue(snapshot),
+        "busy_seconds": None if snapshot.busy_seconds is None else sum(snapshot.busy_seconds),
+        "marks": _all_marks(snapshot.marks),
         "workers": _workers(snapshot.workers),
         "untracked": snapshot.untracked,
-        "exits": None,
+        "exits": None if snapshot.exits is None else dict(snapshot.exits),
+        "killed": _all_killed(snapshot.killed),
         "listeners": [_listener(listener) for listener in snapshot.listeners],
         "counters": _counters(snapshot.counters),
     }
@@ -82,9 +90,56 @@ def _worker(worker: Worker) -> dict[str, Any]:
         "writing": worker.writing,
         "websockets": worker.websockets,
         "requests": worker.requests,
-        "busy_seconds": None,
+        "busy_seconds": worker.busy_seconds,
         "started": worker.started,
-        "current": None,
+        "current": _current(worker.current),
+    }
+
+
+def _current(current: Current | None) -> dict[str, Any] | None:
+    if current is None:
+        return None
+    return {"method": current.method, "path": current.path, "seconds": current.seconds}
+
+
+def _durations(durations: Distribution | None) -> dict[str, Any] | None:
+    return None if durations is None else durations.as_dict()
+
+
+def _all_killed(killed: tuple[Killed, ...] | None) -> list[dict[str, Any]] | None:
+    return None if killed is None else [_killed(one) for one in killed]
+
+
+def _all_marks(marks: Mapping[str, Marks | None] | None) -> dict[str, Any] | None:
+    return None if marks is None else {window: _marks(most) for window, most in marks.items()}
+
+
+def _marks(most: Marks | None) -> dict[str, int | None] | None:
+    if most is None:
+        return None
+    return {"calling": most.calling, "writing": most.writing, "queued": most.queued}
+
+
+def _queue(snapshot: Snapshot) -> dict[str, Any] | None:
+    queues = snapshot.queue_seconds
+    if queues is None:
+        return None
+    return {
+        **queues[SOCKET].as_dict(),
+        HEADER: queues[HEADER].as_dict(),
+        "ignored": snapshot.queue_ignored,
+    }
+
+
+def _killed(killed: Killed) -> dict[str, Any]:
+    return {
+        "time": killed.time,
+        "slot": killed.slot,
+        "pid": killed.pid,
+        "age": killed.age,
+        "cause": killed.cause,
+        "in_flight": killed.in_flight,
+        "current": _current(killed.current),
     }
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from . import scoreboard, sock_diag, status, unpatched
+from . import exits, scoreboard, sock_diag, status, unpatched
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Address, Settings
@@ -37,22 +37,30 @@ KEPT = ("file", "max_workers")
 Warn = Callable[[str], None]
 Push = Callable[[Callable[[], Snapshot]], None]
 
+Ended = tuple[int, str]
+"""The end of a worker: its pid, and the cause as its arbiter knows it, one of exits.CAUSES."""
+
 
 class Runtime:
     """The parts of a running server; None for one that failed or is switched off."""
 
-    def __init__(self, settings: Settings, warn: Warn, info: Callable[..., None]) -> None:
+    def __init__(
+        self, settings: Settings, warn: Warn, tell: Warn, info: Callable[..., None]
+    ) -> None:
         self.settings = settings
         self.started = time.monotonic()
         self._warn = warn
+        self._tell = tell
         self._info = info
         self._board: Scoreboard | None = None
         self._listener: Any = None
         self._counters: UserCounters | None = None
         self._claims: dict[Any, Claim | None] = {}
-        self._late: list[str] = []
+        self._late: list[tuple[Warn, str]] = []
         self._take: Callable[[Claim], bool] = lambda claim: False
+        self._mine: Claim | None = None
         self._standing = False
+        self._deferring = False
         self._kept = {name: getattr(settings, name) for name in KEPT}
 
     @classmethod
@@ -60,6 +68,7 @@ class Runtime:
         cls,
         settings: Settings,
         warn: Warn,
+        tell: Warn,
         info: Callable[..., None],
         environ: MutableMapping[str, str],
     ) -> Runtime:
@@ -68,10 +77,11 @@ class Runtime:
         Args:
             settings: checked settings.
             warn: called with a line for each part that failed.
+            tell: called with a line for each worker that was killed in a request.
             info: a logger's info, for the status address in use.
             environ: of this process; what an earlier arbiter has left there is taken over.
         """
-        runtime = cls(settings, warn, info)
+        runtime = cls(settings, warn, tell, info)
         will = _Will(environ)
         runtime._board = will.board() or runtime._make_board()
         runtime._kept |= will.kept()
@@ -173,20 +183,22 @@ class Runtime:
         if self._board is not None:
             Sampler(self._board, arbiter, sockets, self.settings.listeners, self._warn).take()
 
-    def claim(self, worker: Any, gone: Callable[[Any], bool]) -> None:
+    def claim(self, worker: Any, ended: Callable[[Any], Ended | None]) -> None:
         """Claim a slot for a worker about to be forked.
 
         Args:
             worker: the worker.
-            gone: tells whether a worker of an earlier claim is no more.
+            ended: tells how a worker of an earlier claim ended; None of one that lives.
         """
         self._tell_late()
         if self._board is None:
             return
         if self._board.lost:
             self._renew()
-        for old in [old for old in list(self._claims) if gone(old)]:
-            self.release(old)
+        for old in list(self._claims):
+            end = ended(old)
+            if end is not None:
+                self.release(old, end)
         claim = self._board.claim()
         if claim is None:
             self._board.reclaim()
@@ -205,11 +217,14 @@ class Runtime:
         self._claims.clear()
         self._board = Scoreboard(self.settings.max_workers)
 
-    def release(self, worker: Any, pid_of: Callable[[Any], int | None] = lambda _: None) -> None:
-        """Free the slot of a worker that is gone; one that has none is no error.
+    def release(
+        self, worker: Any, end: Ended, pid_of: Callable[[Any], int | None] = lambda _: None
+    ) -> None:
+        """Free the slot of a worker that is gone; one that has none is no error. Logs nothing.
 
         Args:
             worker: the worker.
+            end: how it ended, unless it has said so itself.
             pid_of: tells another worker's pid. The first that came when there was no slot, as at
                 a HUP, when old and new are there at once, gets this one.
         """
@@ -218,9 +233,12 @@ class Runtime:
         claim = self._claims.pop(worker)
         if claim is None:
             self._board.add_untracked(-1)
-        else:
-            self._board.release(claim)
-            self._seat_waiting(self._board, pid_of)
+            return
+        killed = self._board.bury(claim, *end)
+        self._board.release(claim)
+        if killed is not None and killed.current is not None:
+            self._late.append((self._tell, exits.describe(killed)))
+        self._seat_waiting(self._board, pid_of)
 
     def _seat_waiting(self, board: Scoreboard, pid_of: Callable[[Any], int | None]) -> None:
         waiting = (worker for worker, claim in self._claims.items() if claim is None)
@@ -232,11 +250,23 @@ class Runtime:
 
     def later(self, message: str) -> None:
         """Warn at the next occasion: this one must not log."""
-        self._late.append(message)
+        self._late.append((self._warn, message))
 
     def _tell_late(self) -> None:
         while self._late:
-            self._warn(self._late.pop())
+            say, message = self._late.pop(0)
+            say(message)
+
+    def defer_accept(self, sockets: list[Any]) -> None:
+        """Have the kernel hand connections over with their request, not before; or, if this had
+        it do so, no longer."""
+        if not self.settings.defer_accept and not self._deferring:
+            return
+        self._deferring = self.settings.defer_accept
+        for sock in sockets:
+            if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_DEFER_ACCEPT"):
+                seconds = 1 if self._deferring else 0
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
 
     def bequeath(self) -> dict[str, str]:
         """Return variables by which the next arbiter finds what this one shares. Called in the
@@ -255,6 +285,7 @@ class Runtime:
 
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""
+        self._tell_late()
         if alone:
             _stop_listening(self._listener, self.settings)
             self._listener = None
@@ -268,6 +299,7 @@ class Runtime:
         if self._board is None:
             return False
         self._board.forget_file()
+        scoreboard.show_current(self.settings.current)
         self._take = functools.partial(self._sit, self._board, age, capacity)
         self._standing = claim is None or not self._take(claim)
         return not self._standing
@@ -275,6 +307,7 @@ class Runtime:
     def _sit(self, board: Scoreboard, age: int, capacity: int, claim: Claim) -> bool:
         if self._counters is not None:
             self._counters.sit(claim.slot)
+        self._mine = claim
         return board.take(claim, age, capacity)
 
     def seek(self) -> bool:
@@ -286,6 +319,11 @@ class Runtime:
                 self._standing = False
                 scoreboard.ready()
         return self._standing
+
+    def leave(self, cause: str) -> None:
+        """Count this worker's end: it leaves, and knows why."""
+        if self._board is not None and self._mine is not None:
+            self._board.exit(self._mine, cause)
 
     def serve(
         self,

@@ -20,15 +20,19 @@ would otherwise end its parent's requests.
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from . import board_file, pages
+from . import board_file, current, exits, pages
 from ._native._counters import ffi, lib
+from .current import Current
+from .distribution import Distribution
+from .exits import Killed
 
 FREE, CLAIMED, STARTING, READY, FINISHING = (
     lib.GRD_FREE,
@@ -38,8 +42,28 @@ FREE, CLAIMED, STARTING, READY, FINISHING = (
     lib.GRD_FINISHING,
 )
 
-# The request path. None takes an argument, none allocates; see scoreboard.h.
-begin: Callable[[], None] = lib.grd_begin
+SOCKET, HEADER = "socket", "header"
+"""Who says how long a request has waited: the kernel, of its connection; a proxy, in a header."""
+MARK_SECONDS: int = lib.GRD_MARK_SECONDS - 1
+"""For how long high-water marks are kept."""
+_SOURCES = {SOCKET: lib.GRD_QUEUE_SOCKET, HEADER: lib.GRD_QUEUE_HEADER}
+
+
+def _bind_begin() -> list[Callable[..., Any]]:
+    calls: list[Callable[..., Any]] = []
+    if lib.grd_bind_begin(id(calls)):
+        raise MemoryError
+    return calls
+
+
+# The request path. None converts an argument, none allocates; see requests.h.
+begin: Callable[..., None]
+begin_here: Callable[..., int]
+queued_since: Callable[[str], None]
+begin, begin_here, queued_since = _bind_begin()
+"""Begin a request: `begin(method, path, fd)`; nothing of it need be known. With `fd`, its
+connection's socket, the kernel is asked how long the request has been there. `begin_here` returns
+a ticket for it; `queued_since` is told what a proxy's header says."""
 respond: Callable[[], None] = lib.grd_respond
 fail: Callable[[], None] = lib.grd_fail
 cancel: Callable[[], None] = lib.grd_cancel
@@ -53,12 +77,13 @@ END: dict[str, Callable[[], None]] = {
 }
 """What ends a request, by the first character of its status."""
 
-
 # What this worker says of itself: that it serves requests, that it takes no more of them, how many
 # it can run at once.
 ready: Callable[[], None] = partial(lib.grd_state, READY)
 finishing: Callable[[], None] = partial(lib.grd_state, FINISHING)
 set_capacity: Callable[[int], None] = lib.grd_capacity
+show_current: Callable[[bool], None] = lib.grd_show_current
+keep_current: Callable[[], None] = lib.grd_keep_current
 
 
 @dataclass(frozen=True)
@@ -83,11 +108,27 @@ class Row:
     calling: int
     writing: int
     websockets: int
+    busy_seconds: float = 0.0
+    current: Current | None = None
+
+
+@dataclass(frozen=True)
+class Marks:
+    """High-water marks: the most there were at once, in all workers, in a window of some seconds.
+    `queued` is the most that was seen; None where nobody looks."""
+
+    calling: int
+    writing: int
+    queued: int | None
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The scoreboard at one instant. `responses` counts 1xx to 5xx; `rows` are by slot."""
+    """The scoreboard at one instant. `responses` counts 1xx to 5xx; `rows` are by slot.
+
+    `busy_seconds` are by slot, of all the owners that it ever had. `queue_seconds` are by source;
+    `queue_ignored` counts what headers said that can be no time.
+    """
 
     slots: int
     untracked: int
@@ -95,6 +136,14 @@ class Reading:
     responses: tuple[int, ...]
     errors: int
     rows: tuple[Row, ...]
+    request_seconds: Distribution = field(default_factory=Distribution)
+    queue_seconds: Mapping[str, Distribution] = field(
+        default_factory=lambda: {source: Distribution() for source in _SOURCES}
+    )
+    queue_ignored: int = 0
+    busy_seconds: tuple[float, ...] = ()
+    exits: Mapping[str, int] = field(default_factory=dict)
+    killed: tuple[Killed, ...] = ()
 
 
 class Scoreboard:
@@ -116,7 +165,7 @@ class Scoreboard:
             if file is not None:
                 board_file.lock(self._fd)
                 slots = max(slots, board_file.slots_of(self._fd, file))
-            self._map(slots)
+            self._map(slots, named=file is not None)
         except BaseException:
             os.close(self._fd)
             raise
@@ -137,13 +186,13 @@ class Scoreboard:
         slots = board_file.slots_of(fd, f"descriptor {fd}")
         if not slots:
             raise ValueError(f"descriptor {fd} is not a scoreboard")
-        board._map(slots)
+        board._map(slots, named=False)
         return board
 
-    def _map(self, slots: int) -> None:
+    def _map(self, slots: int, *, named: bool) -> None:
         self.slots = slots
         length = board_file.HEADER_SIZE + slots * board_file.SLOT_SIZE
-        pages.reserve(self._fd, length)
+        (pages.reserve if named else pages.reserve_lazily)(self._fd, length)
         fd = board_file.reopen(self._fd)
         try:
             # an unnamed file is sealed and has no name by which it could be cut short
@@ -158,8 +207,9 @@ class Scoreboard:
         """Make the header right, and free the slots of whoever is not there any more."""
         header, boot = self._header, board_file.boot_id()
         if bytes(ffi.buffer(header.boot_id)).rstrip(b"\0") != boot:
-            for i in range(self.slots):  # another boot's pids say nothing here
-                lib.grd_free(self._slots + i, lib.grd_owner(self._slots + i))
+            header.marks = ffi.new("struct grd_marks *")[0]
+            for i in range(lib.grd_used(header, self.slots)):  # its pids say nothing here
+                lib.grd_forget(header, self._slots + i)
         now = time.monotonic_ns()
         header.version = board_file.VERSION
         header.header_size = board_file.HEADER_SIZE
@@ -178,7 +228,7 @@ class Scoreboard:
     def claim(self, pid: int | None = None) -> Claim | None:
         """Claim a free slot, for a worker about to be forked or for the one with this pid; None
         when there is none."""
-        slot = lib.grd_claim(self._slots, self.slots, _who(pid or os.getpid()))
+        slot = lib.grd_claim(self._header, self._slots, self.slots, _who(pid or os.getpid()))
         return self._claim_of(slot)
 
     def find_claim(self) -> Claim | None:
@@ -191,7 +241,21 @@ class Scoreboard:
 
     def release(self, claim: Claim) -> None:
         """Free a claimed slot, unless it has been freed since: its worker is gone."""
-        lib.grd_free_generation(self._slots + claim.slot, claim.owner)
+        lib.grd_free_generation(self._header, self._slots + claim.slot, claim.owner)
+
+    def bury(self, claim: Claim, pid: int, cause: str) -> Killed | None:
+        """Count the end of a worker that was reaped, unless it has said itself why it went;
+        returns what is known of one that has not. To be called before it is released."""
+        slot, row = self._slots + claim.slot, ffi.new("struct grd_row *")
+        known = lib.grd_last(slot, claim.owner, row)
+        if not lib.grd_exit(self._header, slot, claim.owner, exits.CAUSES[cause]) or not known:
+            return None
+        row.pid = pid  # a reader may have freed the slot already
+        return exits.keep(self._header, claim.slot, row, cause)
+
+    def exit(self, claim: Claim, cause: str) -> None:
+        """Count the end of this process, which has taken the claimed slot and leaves it now."""
+        lib.grd_exit(self._header, self._slots + claim.slot, claim.owner, exits.CAUSES[cause])
 
     def reclaim(self) -> None:
         """Free every slot whose owner is dead."""
@@ -211,7 +275,7 @@ class Scoreboard:
         slot = self.take_slot(claim, age, capacity)
         if slot is None:
             return False
-        lib.grd_attach(slot)
+        lib.grd_attach(self._header, slot)
         return True
 
     def take_slot(self, claim: Claim, age: int = 0, capacity: int = 0) -> Any | None:
@@ -256,9 +320,11 @@ class Scoreboard:
             OSError: the pages are lost.
         """
         # The buffers are this call's own: two threads may read at once.
-        rows = ffi.new("struct grd_row[]", self.slots)
+        used = lib.grd_used(self._header, self.slots)
+        rows = ffi.new("struct grd_row[]", used)
+        busy = ffi.new("uint64_t[]", used)
         totals = ffi.new("struct grd_totals *")
-        used = lib.grd_read(self._slots, self.slots, rows, totals)
+        taken = lib.grd_read(self._header, self._slots, used, rows, totals, busy)
         if self.lost:
             raise OSError("the scoreboard's file was cut short while it was in use")
         return Reading(
@@ -267,24 +333,50 @@ class Scoreboard:
             requests=totals.requests,
             responses=tuple(totals.responses),
             errors=totals.errors,
-            rows=tuple(_row(rows[i]) for i in range(used) if not self._free_if_dead(rows[i])),
+            rows=tuple(_row(rows[i]) for i in range(taken) if not self._free_if_dead(rows[i])),
+            request_seconds=_distribution(totals.request),
+            queue_seconds={
+                source: _distribution(totals.queue[i]) for source, i in _SOURCES.items()
+            },
+            queue_ignored=totals.queue_ignored,
+            busy_seconds=tuple(ns / 1e9 for ns in busy),
+            exits=exits.counts(self._header),
+            killed=exits.kept(self._header),
         )
 
     def leads(self, pid: int) -> bool:
         """Tell whether this process has the lowest slot of all that serve: one of them at a time
         does what one should do for all. Those that are dead are passed over, not freed."""
-        rows = ffi.new("struct grd_row[]", self.slots)
-        used = lib.grd_read(self._slots, self.slots, rows, ffi.new("struct grd_totals *"))
+        used = lib.grd_used(self._header, self.slots)
+        rows = ffi.new("struct grd_row[]", used)
+        busy, totals = ffi.new("uint64_t[]", used), ffi.new("struct grd_totals *")
+        taken = lib.grd_read(self._header, self._slots, used, rows, totals, busy)
         # As far as the first only: the kernel is asked about each.
-        serving = (rows[i] for i in range(used) if rows[i].state == READY and _alive(rows[i]))
+        serving = (rows[i] for i in range(taken) if rows[i].state == READY and _alive(rows[i]))
         first = next(serving, None)
         return first is not None and bool(first.pid == pid)
+
+    def marks(self, seconds: float) -> Marks:
+        """Return the high-water marks of the last `seconds`, up to MARK_SECONDS. They are kept by
+        the second: up to one more counts."""
+        most = ffi.new("struct grd_most *")
+        lib.grd_most(self._header, min(math.ceil(max(seconds, 0)), MARK_SECONDS), most)
+        return Marks(*most.mark)
+
+    def saw_queued(self, queued: int) -> None:
+        """Remember how many connections wait, for the marks."""
+        lib.grd_saw_queued(self._header, queued)
+
+    @property
+    def header(self) -> Any:
+        """The header, for a seat. It is valid as long as this scoreboard is."""
+        return self._header
 
     def _free_if_dead(self, row: Any) -> bool:
         if _alive(row):
             return False
         # Fails where it has been freed, or freed and claimed, meanwhile: then all is well.
-        lib.grd_free(self._slots + row.slot, row.owner)
+        lib.grd_free(self._header, self._slots + row.slot, row.owner)
         return True
 
 
@@ -300,7 +392,15 @@ def _row(row: Any) -> Row:
         calling=row.calling,
         writing=row.writing,
         websockets=row.websockets,
+        busy_seconds=row.busy / 1e9,
+        current=current.decode(row.current, row.took),
     )
+
+
+def _distribution(words: Any) -> Distribution:
+    copy = ffi.new("struct grd_histogram *")
+    copy[0] = words
+    return Distribution(copy)
 
 
 def _who(pid: int) -> int:

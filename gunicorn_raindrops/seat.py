@@ -5,7 +5,7 @@ its first request: then it claims one, takes it, and holds it as its seat until 
 readers find it dead and free the slot. So whatever forks, and however often, needs no hook.
 
 What fork does to it: a child has its parent's seats and requests in its memory, and all of them
-are nobody's there (see scoreboard.h): they count nothing, and the child's own first request takes
+are nobody's there (see requests.h): they count nothing, and the child's own first request takes
 a seat of its own. Seats are found by the number of forks behind a process, which no ancestor of
 it shares; a lock could have been held by another thread at the fork.
 
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from . import pages, shm
 from ._native._counters import ffi, lib
-from .scoreboard import READY, Claim, Scoreboard
+from .scoreboard import READY, Claim, Scoreboard, begin_here
 
 RETRY_SECONDS = 10.0  # a process without a slot looks at all of them again, which takes ms
 SHARE_SECONDS = 2.0  # within which whoever makes a file right has done so
@@ -43,28 +43,29 @@ class Seat(Protocol):
     """Where a process counts its requests."""
 
     @property
-    def begin(self) -> Callable[[], Any]:
-        """One more is calling; false in a process that is not the seat's."""
+    def begin(self) -> Callable[[str, str], int]:
+        """One more is calling: its method, and its path without query string, which may be shown.
+        Returns its ticket; 0 in a process that is not the seat's."""
 
     @property
-    def respond(self) -> Callable[[], None]:
-        """One goes from calling to writing."""
+    def respond(self) -> Callable[[int], None]:
+        """The one with this ticket goes from calling to writing."""
 
     @property
-    def end(self) -> Callable[[int], None]:
-        """One ends; how, is said in scoreboard.h."""
+    def end(self) -> Callable[[int, int], None]:
+        """The one with this ticket ends; how, is said in requests.h."""
 
     @property
     def fail(self) -> Callable[[], None]:
         """One that has ended turns out to have failed."""
 
     @property
-    def open(self) -> Callable[[], None]:
-        """A websocket is open."""
+    def open(self) -> Callable[[], Any]:
+        """A websocket is open; whether it counts."""
 
     @property
     def close(self) -> Callable[[], None]:
-        """One that was is no more."""
+        """One that counted is no more."""
 
     def leave(self) -> None:
         """Give the seat up."""
@@ -74,11 +75,11 @@ class AttachedSeat:
     """The seat in the slot that this process has attached. Without one, as in a child of the
     application's, it counts nowhere."""
 
-    begin: Callable[[], int] = staticmethod(lib.grd_here_begin)
-    respond: Callable[[], None] = staticmethod(lib.grd_here_respond)
-    end: Callable[[int], None] = staticmethod(lib.grd_here_end)
+    begin: Callable[[str, str], int] = staticmethod(begin_here)
+    respond: Callable[[int], None] = staticmethod(lib.grd_here_respond)
+    end: Callable[[int, int], None] = staticmethod(lib.grd_here_end)
     fail: Callable[[], None] = staticmethod(lib.grd_here_fail)
-    open: Callable[[], None] = staticmethod(lib.grd_here_open)
+    open: Callable[[], int] = staticmethod(lib.grd_here_open)
     close: Callable[[], None] = staticmethod(lib.grd_here_close)
 
     def leave(self) -> None:
@@ -92,14 +93,19 @@ class SlotSeat:
         self._board = board  # its pages stay as long as anybody may write there
         self._claim = claim
         seat = ffi.new("struct grd_seat *")
-        lib.grd_seat_take(seat, slot)
-        self.begin: Callable[[], int] = partial(lib.grd_seat_begin, seat)
-        self.respond: Callable[[], None] = partial(lib.grd_seat_respond, seat)
-        self.end: Callable[[int], None] = partial(lib.grd_seat_end, seat)
+        lib.grd_seat_take(seat, board.header, slot)
+        self._begin: Callable[..., int] = partial(lib.grd_seat_begin, seat)
+        self.respond: Callable[[int], None] = partial(lib.grd_seat_respond, seat)
+        self.end: Callable[[int, int], None] = partial(lib.grd_seat_end, seat)
         self.fail: Callable[[], None] = partial(lib.grd_seat_fail, seat)
-        self.open: Callable[[], None] = partial(lib.grd_seat_open, seat)
+        self.open: Callable[[], int] = partial(lib.grd_seat_open, seat)
         self.close: Callable[[], None] = partial(lib.grd_seat_close, seat)
         lib.grd_seat_state(seat, READY)
+
+    def begin(self, method: str, path: str) -> int:
+        """See Seat."""
+        line = method.encode(errors="replace"), path.encode(errors="replace")
+        return self._begin(line[0], len(line[0]), line[1], len(line[1]))
 
     def leave(self) -> None:
         """See Seat: the slot is free again."""
@@ -113,20 +119,20 @@ class StatsSeat:
         self._stats = stats
         self._forks = lib.grd_forks()
 
-    def begin(self) -> bool:
-        """See Seat."""
+    def begin(self, method: str, path: str) -> int:
+        """See Seat: a Struct has no room for more than the count."""
         if self._forks != lib.grd_forks():
-            return False
+            return 0
         self._stats.incr_calling()
-        return True
+        return 1
 
-    def respond(self) -> None:
+    def respond(self, ticket: int) -> None:
         """See Seat."""
         if self._forks == lib.grd_forks():
             self._stats.incr_writing()
             self._stats.decr_calling()
 
-    def end(self, how: int) -> None:
+    def end(self, ticket: int, how: int) -> None:
         """See Seat."""
         if self._forks == lib.grd_forks():
             leave = self._stats.decr_writing if how & _WRITING else self._stats.decr_calling
@@ -135,8 +141,9 @@ class StatsSeat:
     def fail(self) -> None:
         """See Seat: the Struct has no member for errors."""
 
-    def open(self) -> None:
+    def open(self) -> bool:
         """See Seat: nor for websockets."""
+        return False
 
     def close(self) -> None:
         """See Seat: nor for their end."""
@@ -148,17 +155,19 @@ class StatsSeat:
 class Request:
     """One request, from its begin to its end; a step out of turn counts nothing."""
 
-    __slots__ = ("_phase", "_seat")
+    __slots__ = ("_phase", "_seat", "_ticket")
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: Seat, ticket: int) -> None:
+        """Go on with a request that was begun in `seat`."""
         self._seat = seat
+        self._ticket = ticket
         self._phase = CALLING
 
     def respond(self) -> None:
         """Go from calling to writing."""
         if self._phase == CALLING:
             self._phase = _WRITING
-            self._seat.respond()
+            self._seat.respond(self._ticket)
 
     def end(self, hundreds: int, failed: bool = False) -> None:
         """End it.
@@ -170,13 +179,13 @@ class Request:
         """
         phase, self._phase = self._phase, ENDED
         if phase != ENDED:
-            self._seat.end(phase | hundreds | (_ERROR if failed else 0))
+            self._seat.end(self._ticket, phase | hundreds | (_ERROR if failed else 0))
 
     def cancel(self) -> None:
         """Take it back: it never reached the application."""
         phase, self._phase = self._phase, ENDED
         if phase != ENDED:
-            self._seat.end(phase | lib.GRD_CANCELLED)
+            self._seat.end(self._ticket, phase | lib.GRD_CANCELLED)
 
 
 class Seats:
@@ -189,16 +198,17 @@ class Seats:
         self._full: dict[int, float] = {}
         lib.grd_forks()  # counts from here on
 
-    def begin(self) -> Seat | None:
-        """Begin a request in this process's seat and return that; None if there is none free."""
+    def begin(self, method: str, path: str) -> tuple[Seat, int] | None:
+        """Begin a request in this process's seat; returns that, and the request's ticket, or None
+        if there is none free."""
         seat = self._seat
-        if seat is not None and seat.begin():
-            return seat
+        if seat is not None and (ticket := seat.begin(method, path)):
+            return seat, ticket
         seat = self.find()
-        if seat is None or not seat.begin():
+        if seat is None or not (ticket := seat.begin(method, path)):
             return None
         self._seat = seat
-        return seat
+        return seat, ticket
 
     def find(self) -> Seat | None:
         """Return this process's seat; None if there is none free."""

@@ -22,9 +22,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = tuple[int, Any]
 """A socket family and the address to bind to it."""
 
+_SWITCH = "on or off (also 1/0, true/false, yes/no)"
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _MAX_WORKERS = 65536
 _LONGEST_SHOWN = 200  # characters of a wrong value
+_MOST_SATURATED = 1000
 
 
 def _parse_bind(value: str) -> Address | None:
@@ -135,6 +137,19 @@ def _check_file(value: Any) -> str | None:
     return path
 
 
+def _check_ready(value: Any) -> str | None:
+    return None if value is None or value == "" else _check_path(value)
+
+
+def _check_ready_above(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError
+    limit = float(value)
+    if not 0 <= limit <= _MOST_SATURATED:
+        raise ValueError
+    return limit
+
+
 def _check_max_workers(value: Any) -> int:
     if isinstance(value, str):
         value = int(value)
@@ -180,7 +195,7 @@ class Settings:
         "host:port, [v6]:port, unix:/path (107 bytes at most), or nothing for none",
     )
     path: str = _setting("/_raindrops", _check_path, "a path such as /_raindrops, not / alone")
-    expose: bool = _setting(False, _check_switch, "on or off (also 1/0, true/false, yes/no)")
+    expose: bool = _setting(False, _check_switch, _SWITCH)
     allow: tuple[str, ...] = _setting(
         ("127.0.0.1", "::1"),
         _check_allow,
@@ -200,6 +215,15 @@ class Settings:
     file: str | None = _setting(None, _check_file, "a path")
     max_workers: int = _setting(
         1024, _check_max_workers, f"a whole number from 1 to {_MAX_WORKERS}"
+    )
+    current: bool = _setting(True, _check_switch, _SWITCH)
+    defer_accept: bool = _setting(False, _check_switch, _SWITCH)
+    queue_header: bool = _setting(False, _check_switch, _SWITCH)
+    ready: str | None = _setting(
+        None, _check_ready, "a path such as /ready, not / alone, or nothing for none"
+    )
+    ready_above: float = _setting(
+        1.0, _check_ready_above, f"a number from 0 to {_MOST_SATURATED}, such as 1.5"
     )
 
     counters: str | Struct | None = _setting(  # noqa: RUF009  # a field, as the others are

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from . import listeners as kernel
 from . import scoreboard
+from .current import Current
+from .distribution import Distribution
+from .exits import Killed
 from .listeners import ListenStats
+from .scoreboard import Marks
 from .user_counters import UserCounter, UserCounters
 
+MARKS = {"10s": 10.0, "60s": 60.0}
+"""Windows of high-water marks, beside the one that a reader asks for."""
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
 ACTIVE_SHARE = 10  # and times as long as it took
 
@@ -52,7 +58,8 @@ class Arbiter:
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker. `age` is gunicorn's ordinal, `started` Unix time."""
+    """One worker. `age` is gunicorn's ordinal, `started` Unix time, `current` the oldest of the
+    requests that are inside; `busy_seconds` how long requests have been, these included."""
 
     slot: int
     pid: int
@@ -63,6 +70,8 @@ class Worker:
     websockets: int
     requests: int
     started: float
+    busy_seconds: float | None = None
+    current: Current | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,9 @@ class Snapshot:
     """The server at one instant. `time` is Unix time, `uptime` seconds.
 
     None stands for what cannot be known, as where the user's own counters are all there is.
+    `busy_seconds` are by slot, of all the workers that it ever had: each only grows. The keys of
+    `queue_seconds` are scoreboard.SOCKET and HEADER, those of `exits` are in `exits`; `killed` has
+    the last few, the latest first.
     """
 
     time: float
@@ -100,6 +112,13 @@ class Snapshot:
     workers: tuple[Worker, ...] | None
     listeners: tuple[Listener, ...]
     counters: tuple[UserCounter, ...] | None = None
+    request_seconds: Distribution | None = None
+    queue_seconds: Mapping[str, Distribution] | None = None
+    queue_ignored: int | None = None
+    busy_seconds: tuple[float, ...] | None = None
+    exits: Mapping[str, int] | None = None
+    killed: tuple[Killed, ...] | None = None
+    marks: Mapping[str, Marks | None] | None = None
 
     @property
     def utilization(self) -> float | None:
@@ -148,6 +167,12 @@ class Board(Protocol):
     def read(self) -> scoreboard.Reading:
         """Return its state at this instant."""
 
+    def saw_queued(self, queued: int) -> None:
+        """Take notice of how many connections wait."""
+
+    def marks(self, seconds: float) -> Marks | None:
+        """Return the high-water marks of the last seconds."""
+
 
 class Sampler:
     """Takes snapshots.
@@ -183,9 +208,10 @@ class Sampler:
         self._active: dict[str, int | None] = {}
         self._active_until = 0.0
 
-    def take(self) -> Snapshot:
-        """Return a snapshot of this instant."""
+    def take(self, since: float | None = None) -> Snapshot:
+        """Return a snapshot of this instant, with the high-water marks since another, Unix time."""
         listeners = self._listeners()
+        self._board.saw_queued(sum(one.queued or 0 for one in listeners if one.own))
         reading = self._board.read()
         return Snapshot(
             time=time.time(),
@@ -203,7 +229,20 @@ class Sampler:
             workers=tuple(_worker(row) for row in reading.rows),
             listeners=listeners,
             counters=None if self._counters is None else self._counters.read(reading.rows),
+            request_seconds=reading.request_seconds,
+            queue_seconds=reading.queue_seconds,
+            queue_ignored=reading.queue_ignored,
+            busy_seconds=reading.busy_seconds,
+            exits=reading.exits,
+            killed=reading.killed,
+            marks=self._marks(since),
         )
+
+    def _marks(self, since: float | None) -> Mapping[str, Marks | None]:
+        windows = dict(MARKS)
+        if since is not None:
+            windows["since"] = time.time() - since
+        return {name: self._board.marks(seconds) for name, seconds in windows.items()}
 
     def _listeners(self) -> tuple[Listener, ...]:
         if not self._families:
@@ -281,6 +320,8 @@ def _worker(row: scoreboard.Row) -> Worker:
         writing=row.writing,
         websockets=row.websockets,
         requests=row.requests,
+        busy_seconds=row.busy_seconds,
+        current=row.current,
         started=time.time() - time.monotonic() + row.started,
     )
 

@@ -8,11 +8,10 @@ listeners, where `expose` is on.
 from __future__ import annotations
 
 import contextlib
-import hmac
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from . import render
@@ -41,7 +40,7 @@ class Answer:
     @property
     def status_line(self) -> str:
         """Status and reason, as WSGI has them."""
-        return f"{self.status} {HTTPStatus(self.status).phrase}"
+        return f"{self.status} {_PHRASES[self.status]}"
 
     def all_headers(self) -> list[tuple[str, str]]:
         """Return the headers to send."""
@@ -54,6 +53,20 @@ class Answer:
         ]
 
 
+# As in http.HTTPStatus, whose import is most of what a status answer would cost a worker.
+_PHRASES = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
 NOT_FOUND = Answer(404, b"not found\n")
 NOT_ALLOWED = Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
 UNAUTHORIZED = Answer(
@@ -62,6 +75,10 @@ UNAUTHORIZED = Answer(
     headers=(("WWW-Authenticate", 'Bearer realm="raindrops"'),),
 )
 
+
+BAD_SINCE = Answer(400, b"since must be Unix time, such as 1700000000.5\n")
+_SINCE = re.compile("(?:^|&)since=([^&]*)")
+_INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
 
 NO_PROMETHEUS = Answer(
     501, b"prometheus_client is missing: pip install 'gunicorn-raindrops[prometheus]'\n"
@@ -93,36 +110,68 @@ def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
     return Answer(200, *prometheus.encode(snapshot, accept), (("Vary", "Accept"),))
 
 
+def _ready(above: float) -> Renderer:
+    """Return what says whether more requests may be sent here."""
+
+    def answer(snapshot: Snapshot, accept: str | None) -> Answer:
+        saturation = snapshot.saturation
+        if snapshot.capacity == 0:
+            return Answer(503, b"no worker is ready\n")
+        if saturation is not None and saturation > above:
+            line = f"saturation is {saturation:.2f}, above {above:g}\n"
+            return Answer(503, line.encode(), headers=(("Retry-After", "1"),))
+        return Answer(200, b"ready\n")
+
+    return answer
+
+
 class StatusApp:
     """Answers status requests.
 
     Routes, GET and HEAD:
         PATH: text/plain, the counts line by line.
-        PATH.json: application/json, everything.
+        PATH.json: application/json, everything. With ?since=INSTANT, Unix time, also the
+            high-water marks since then: a reader that gives the `time` of the last answer it got
+            misses none, whoever else reads.
         PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
             but not where the application's own listeners are exposed.
+        READY, where that is set: text/plain, 200, or 503 while the saturation is above a limit or
+            no worker takes requests; not where the application's own listeners are exposed. A
+            saturation that cannot be known is none.
 
     Args:
-        settings: `path` and `token`, and for exposed requests `allow`.
-        take: returns a new snapshot.
+        settings: `path`, `token`, `ready` and `ready_above`, and for exposed requests `allow`.
+        take: returns a new snapshot; where a reader asks for marks since an instant, that is its
+            argument.
     """
 
-    def __init__(self, settings: Settings, take: Callable[[], Snapshot]) -> None:
+    def __init__(self, settings: Settings, take: Callable[..., Snapshot]) -> None:
         self._settings = settings
         self._take = take
         self._networks = settings.networks
+        if settings.token is not None:
+            import hmac  # not above: it brings along hashlib, which most servers have no need of
+
+            self._is_same = hmac.compare_digest
         self._renderers: dict[str, Renderer] = {
             settings.path: _text,
             f"{settings.path}.json": _json,
             f"{settings.path}.prom": _prometheus,
         }
-        self._own_renderers = {METRICS: _prometheus, **self._renderers}
+        self._own_renderers: dict[str, Renderer] = {METRICS: _prometheus, **self._renderers}
+        if settings.ready is not None:
+            self._own_renderers.setdefault(settings.ready, _ready(settings.ready_above))
 
     def answer(
-        self, method: str, path: str, authorization: str | None = None, accept: str | None = None
+        self,
+        method: str,
+        path: str,
+        authorization: str | None = None,
+        accept: str | None = None,
+        query: str = "",
     ) -> Answer:
         """Return the answer to a request; `path` has no query string."""
-        return self._answer(self._own_renderers, method, path, authorization, accept)
+        return self._answer(self._own_renderers, method, path, authorization, accept, query)
 
     def _answer(
         self,
@@ -131,6 +180,7 @@ class StatusApp:
         path: str,
         authorization: str | None,
         accept: str | None,
+        query: str,
     ) -> Answer:
         if not self._may_read(authorization):
             return UNAUTHORIZED
@@ -138,14 +188,19 @@ class StatusApp:
             return NOT_ALLOWED
         if path not in renderers:
             return NOT_FOUND
-        return renderers[path](self._take(), accept)
+        since = _SINCE.search(query)
+        if since is None:
+            return renderers[path](self._take(), accept)
+        if not _INSTANT.fullmatch(since[1]):
+            return BAD_SINCE
+        return renderers[path](self._take(float(since[1])), accept)
 
     def _may_read(self, authorization: str | None) -> bool:
         token = self._settings.token
         if token is None:
             return True
         scheme, _, given = (authorization or "").partition(" ")
-        same = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+        same = self._is_same(given.strip().encode(errors="replace"), token.encode())
         return same and scheme.lower() == "bearer"
 
     def serves(self, path: Any) -> bool:
@@ -165,6 +220,7 @@ class StatusApp:
             environ["PATH_INFO"],
             environ.get("HTTP_AUTHORIZATION"),
             environ.get("HTTP_ACCEPT"),
+            environ.get("QUERY_STRING", ""),
         )
 
     def _admits(self, environ: Mapping[str, Any]) -> bool:

@@ -12,17 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .queue_header import QueueHeader
 from .seat import Request, Seat
 
 SWITCHING_PROTOCOLS = 101
 
 
-def count(application: Any, seat: Seat) -> None:
+def count(application: Any, seat: Seat, header: QueueHeader | None = None) -> None:
     """Have an application's requests counted from now on."""
     start = application.start_request
 
     def start_request(server_connection: Any, connection: Any) -> Delegate:
-        return Delegate(start(server_connection, connection), connection, seat)
+        return Delegate(start(server_connection, connection), connection, seat, header)
 
     application.start_request = start_request
 
@@ -30,10 +31,13 @@ def count(application: Any, seat: Seat) -> None:
 class Delegate:
     """A request, between the server's connection and the application's delegate."""
 
-    def __init__(self, delegate: Any, connection: Any, seat: Seat) -> None:
+    def __init__(
+        self, delegate: Any, connection: Any, seat: Seat, header: QueueHeader | None
+    ) -> None:
         self._delegate = delegate
         self._connection = connection
         self._seat = seat
+        self._header = header
         self._request: Request | None = None
         self._code = 0
         self.data_received = delegate.data_received
@@ -41,13 +45,21 @@ class Delegate:
 
     def headers_received(self, start_line: Any, headers: Any) -> Any:
         """Begin the request; see tornado.httputil.HTTPMessageDelegate, as for the rest."""
-        if self._seat.begin():
-            self._request = Request(self._seat)
+        ticket = self._seat.begin(start_line.method, start_line.path.partition("?")[0])
+        if ticket:
+            self._request = Request(self._seat, ticket)
+            if self._header is not None:
+                self._header.record(
+                    self._peer(), ((name.upper(), value) for name, value in headers.get_all())
+                )
             connection = self._connection
             connection.write_headers = self._around(connection.write_headers, self._respond)
             connection.finish = self._around(connection.finish, self._end)
             connection.detach = self._detached(connection.detach)
         return self._delegate.headers_received(start_line, headers)
+
+    def _peer(self) -> Any:
+        return getattr(getattr(self._connection, "context", None), "address", None)
 
     def on_connection_close(self) -> None:
         """The client is gone."""
@@ -82,8 +94,7 @@ class Delegate:
         def detached() -> Any:
             self._end()
             stream = detach()
-            if self._code == SWITCHING_PROTOCOLS:
-                self._seat.open()
+            if self._code == SWITCHING_PROTOCOLS and self._seat.open():
                 _at_close(stream, self._seat.close)
             return stream
 

@@ -21,10 +21,12 @@ from .seat import Request, Seat, hundreds_of
 FILE_WRAPPER = "wsgi.file_wrapper"
 
 
-def call(app: Callable[..., Any], seat: Seat, environ: Any, start_response: Any) -> Any:
+def call(
+    app: Callable[..., Any], seat: Seat, ticket: int, environ: Any, start_response: Any
+) -> Any:
     """Call the application for a request that was begun in `seat`; returns what it returns, or a
     proxy of that."""
-    exchange = Exchange(seat, start_response)
+    exchange = Exchange(seat, ticket, start_response)
     wrapper = environ.get(FILE_WRAPPER)
     if wrapper is not None and not isinstance(wrapper, type):
         # uWSGI's is a function: what came from it cannot be told otherwise
@@ -49,8 +51,8 @@ class Exchange(Request):
 
     __slots__ = ("_client_gone", "_start", "_wrapped", "sent", "status")
 
-    def __init__(self, seat: Seat, start_response: Callable[..., Any]) -> None:
-        super().__init__(seat)
+    def __init__(self, seat: Seat, ticket: int, start_response: Callable[..., Any]) -> None:
+        super().__init__(seat, ticket)
         self._start = start_response
         self._wrapped: Any = None
         self._client_gone = False
@@ -100,6 +102,15 @@ class Exchange(Request):
     def finish(self) -> None:
         """The response is over."""
         self.end(hundreds_of(self.status))
+
+
+def line_of(environ: Any) -> tuple[str, str]:
+    """Return a request's method and whole path, as the text that its bytes are; WSGI has them in
+    latin-1."""
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if not path.isascii():
+        path = path.encode("latin-1", "replace").decode(errors="replace")
+    return environ.get("REQUEST_METHOD", ""), path
 
 
 class Body:

@@ -18,7 +18,7 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.sync import SyncWorker
 
 import gunicorn_raindrops
-from gunicorn_raindrops import conf, hooks, workers
+from gunicorn_raindrops import conf, hooks, way
 from gunicorn_raindrops.scoreboard import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import StatusApp
@@ -34,6 +34,7 @@ ARITY = {
     "pre_request": 2,
     "post_request": 4,
     "child_exit": 2,
+    "worker_exit": 2,
 }
 
 
@@ -197,11 +198,11 @@ def test_a_users_hook_still_runs(calls, name, monkeypatch):
     ours = []
     arity = ARITY.get(name, 1)
     monkeypatch.setattr(hooks, name, Calls.hook(ours_calls := Calls(), name, arity))
-    monkeypatch.setattr(hooks, "_begin", lambda: ours.append(len(calls)))
+    monkeypatch.setattr(hooks, "_begin", lambda *args: ours.append(len(calls)))
     monkeypatch.setattr(hooks, "_end", lambda *args: ours.append(len(calls)))
     namespace = {name: calls.hook(name, arity)}
     hooks.install(namespace)
-    args = [SimpleNamespace() for _ in range(arity)]
+    args = [SimpleNamespace(method="GET", path="/") for _ in range(arity)]
     configured(namespace).settings[name].get()(*args)
     assert calls == [(name, tuple(args))]
     if name == "pre_request":
@@ -375,7 +376,7 @@ def installed(application, namespace=None, **attributes):
     namespace = namespace if namespace is not None else {}
     hooks.install(namespace)
     cfg = configured(namespace)
-    worker = Worker(cfg, workers.responding(application))
+    worker = Worker(cfg, way.responding(application))
     vars(worker).update(attributes)
     return cfg, worker
 
@@ -412,7 +413,7 @@ def test_phases(counting):
 def test_the_iterable_is_untouched():
     """What the application returned is what gunicorn gets: file wrappers still work."""
     iterable = object()
-    assert workers.responding(lambda environ, start: iterable)({}, None) is iterable
+    assert way.responding(lambda environ, start: iterable)({}, None) is iterable
 
 
 RAISING = [ValueError("no"), OSError(errno.EIO, "no"), SystemExit(1), KeyboardInterrupt()]
@@ -455,7 +456,7 @@ def test_whatever_raises_the_pair_is_balanced(counting, calls, where, error):
         }[where]
         assert figures() == expected
         calls.error = None
-        worker.wsgi = workers.responding(ok)
+        worker.wsgi = way.responding(ok)
         handle(cfg, worker)
         assert figures()[:3] == (0, 0, expected[2] + 1)
 
@@ -509,9 +510,7 @@ def test_statuses(counting, status, expected, alive):
 
     def part(figures):
         cfg, worker = installed(ok, alive=alive)
-        worker.wsgi = workers.responding(
-            lambda environ, resp: setattr(resp, "status", status) or [b""]
-        )
+        worker.wsgi = way.responding(lambda environ, resp: setattr(resp, "status", status) or [b""])
         assert handle(cfg, worker) is None
         calling, writing, requests, *responses, errors = figures()
         assert (calling, writing, requests, errors) == (0, 0, 1, 0)
@@ -720,12 +719,12 @@ def test_child_exit_neither_raises_nor_logs(monkeypatch):
     later."""
     later = []
 
-    def release(worker, pid_of):
+    def release(worker, end, pid_of):
         raise LookupError("broken")
 
     runtime = SimpleNamespace(release=release, later=later.append)
     monkeypatch.setattr(hooks._process, "runtime", runtime)
-    hooks.child_exit(SimpleNamespace(log=None), None)
+    hooks.child_exit(SimpleNamespace(log=None), SimpleNamespace(pid=1, aborted=False))
     assert len(later) == 1
     assert "broken" in later[0]
 

@@ -175,6 +175,12 @@ def test_who_may_read():
     assert call(app, "/waited", **given)[0] == "200 OK"
 
 
+def test_an_instant():
+    """What the status takes in a query changes nothing."""
+    app = LastDataRecv(hello)
+    assert ask(app, QUERY_STRING="since=1")[0]["X-Count"] == "0"
+
+
 def test_methods():
     """GET and HEAD. There is no reset: neither had the original."""
     app = LastDataRecv(hello)

@@ -524,11 +524,11 @@ def test_two_first_requests_at_once():
 
     def overtaken():
         seats._sit = sit
-        assert seats.begin()
+        assert seats.begin("GET", "/")
         return sit()
 
     seats._sit = overtaken
-    assert seats.begin()
+    assert seats.begin("GET", "/")
     (row,) = board.read().rows
     assert row.calling == 2
 
@@ -562,11 +562,12 @@ def test_a_file_that_another_server_has(tmp_path, monkeypatch, caplog):
 def test_a_request_that_is_cancelled_counts_nothing():
     """For servers that begin before they know whose request it is."""
     board = Scoreboard(1)
-    mine = seat.BoardSeats(board).begin()
+    mine, ticket = seat.BoardSeats(board).begin("GET", "/")
     assert board.read().rows[0].calling == 1
-    mine.end(lib.GRD_CANCELLED)
+    mine.end(ticket, lib.GRD_CANCELLED)
     reading = board.read()
     assert (reading.rows[0].calling, reading.requests) == (0, 0)
+    assert reading.request_seconds.count == 0
 
 
 # The status.

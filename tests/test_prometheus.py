@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.snapshot import Snapshot
 from gunicorn_raindrops.status import StatusApp
 
-from .test_render import SNAPSHOT, TCP, UNIX
+from .test_render import SNAPSHOT, TCP, TIMED, UNIX
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 
@@ -28,6 +29,7 @@ EXPECTED = {
     ("gunicorn_workers", "finishing"): 0,
     ("gunicorn_workers_max",): 4,
     ("gunicorn_workers_untracked",): 0,
+    ("gunicorn_websockets",): 2,
     ("gunicorn_requests_in_flight",): 1,
     ("gunicorn_requests_writing",): 0,
     ("gunicorn_requests_total",): 7,
@@ -85,6 +87,42 @@ def test_a_strange_version(kind, version):
     body, _ = prometheus.encode(SNAPSHOT, f"{kind};version={version};escaping=nonsense")
     families = open_families if body.endswith(b"# EOF\n") else text_families
     assert samples(families(body.decode())) == EXPECTED
+
+
+TIMES = {
+    ("gunicorn_worker_busy_seconds_total", "0"): 2.5,
+    ("gunicorn_worker_busy_seconds_total", "1"): 0.5,
+    ("gunicorn_worker_exits_total", "killed"): 2,
+    ("gunicorn_worker_exits_total", "graceful"): 1,
+    ("gunicorn_requests_calling_max", "10s"): 2,
+    ("gunicorn_requests_calling_max", "since"): 3,
+    ("gunicorn_requests_writing_max", "10s"): 1,
+    ("gunicorn_requests_writing_max", "since"): 1,
+    ("gunicorn_listeners_queued_max", "10s"): 5,
+    ("gunicorn_request_duration_seconds_count",): 2,
+    ("gunicorn_request_duration_seconds_sum",): 2,
+    ("gunicorn_request_queue_seconds_count", "socket"): 1,
+    ("gunicorn_request_queue_seconds_sum", "socket"): 0.25,
+    ("gunicorn_request_queue_seconds_count", "header"): 0,
+    ("gunicorn_request_queue_seconds_sum", "header"): 0,
+    ("gunicorn_request_queue_ignored_total",): 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("accept", "parse"), [(None, text_families), (OPEN, open_families)], ids=["text", "open"]
+)
+def test_times(accept, parse):
+    """Seconds, and histograms whose buckets are exact: a bound is where ours end, too."""
+    body, _ = prometheus.encode(TIMED, accept)
+    found = samples(parse(body.decode()))
+    buckets = {key: value for key, value in found.items() if key[0].endswith("_bucket")}
+    assert {key: found[key] for key in found if key not in buckets} == EXPECTED | TIMES
+    took = {float(key[-1]): value for key, value in buckets.items() if "request_duration" in key[0]}
+    assert took == {bound: (bound > 0.5) + (bound > 1.5) for bound in took}
+    assert list(took) == [*(2**n / 1e9 for n in range(17, 37)), math.inf]
+    waited = {key[1:] for key in buckets if "queue" in key[0]}
+    assert len(waited) == 2 * len(took)
 
 
 def test_the_unknown_has_no_sample():

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunicorn_raindrops import render
+from gunicorn_raindrops import Histogram, render
+from gunicorn_raindrops.current import Current
+from gunicorn_raindrops.exits import Killed
+from gunicorn_raindrops.scoreboard import Marks
 from gunicorn_raindrops.snapshot import Arbiter, Listener, Snapshot, Worker
 
 ARBITER = Arbiter(pid=10, gunicorn="27.0", raindrops="0.1", worker_class="sync", started=5.0)
@@ -125,6 +128,52 @@ def test_json():
         assert body[name] is None
     for name in ("calling", "writing", "requests", "errors", "capacity", "version"):
         assert type(body[name]) is int
+
+
+def distribution(*seconds):
+    """What a histogram holds in which these were recorded."""
+    with Histogram() as histogram:
+        for one in seconds:
+            histogram.record(one)
+        return histogram.read()
+
+
+TIMED = dataclasses.replace(
+    SNAPSHOT,
+    workers=(dataclasses.replace(WORKER, busy_seconds=2.5, current=Current("GET", "/x", 0.25)),),
+    request_seconds=distribution(0.5, 1.5),
+    queue_seconds={"socket": distribution(0.25), "header": distribution()},
+    queue_ignored=3,
+    busy_seconds=(2.5, 0.5),
+    exits={"killed": 2, "graceful": 1},
+    killed=(Killed(1e9, 0, 11, 1, "timeout", 2, Current("GET", "/slow", 30.5)),),
+    marks={"10s": Marks(2, 1, 5), "since": Marks(3, 1, None)},
+)
+
+
+def test_times_in_json():
+    """Seconds as floats; where nothing was recorded there is no percentile."""
+    body = json.loads(render.json(TIMED))
+    request, queue = body["request_seconds"], body["queue_seconds"]
+    assert set(request) == {"count", "sum", "p50", "p90", "p99", "max"}
+    assert (request["count"], request["sum"], request["max"]) == (2, 2.0, 1.5)
+    assert (queue["count"], queue["sum"], queue["p99"]) == (1, 0.25, 0.25)
+    assert (queue["header"]["count"], queue["header"]["p99"], queue["ignored"]) == (0, None, 3)
+    assert body["busy_seconds"] == 3.0
+    assert body["workers"][0]["busy_seconds"] == 2.5
+    assert body["workers"][0]["current"] == {"method": "GET", "path": "/x", "seconds": 0.25}
+    assert body["exits"] == {"killed": 2, "graceful": 1}
+    assert body["killed"] == [
+        {
+            "time": 1e9, "slot": 0, "pid": 11, "age": 1, "cause": "timeout", "in_flight": 2,
+            "current": {"method": "GET", "path": "/slow", "seconds": 30.5},
+        }
+    ]  # fmt: skip
+    assert body["marks"] == {
+        "10s": {"calling": 2, "writing": 1, "queued": 5},
+        "since": {"calling": 3, "writing": 1, "queued": None},
+    }
+    assert render.text(TIMED) == render.text(SNAPSHOT)
 
 
 def test_without_workers():

@@ -41,14 +41,14 @@ class Large:
 
     body = bytes(range(256)) * 64 * 1024  # 16 MiB
 
-    def answer(self, method, path, authorization=None, accept=None):
+    def answer(self, method, path, *rest):
         return Answer(200, b"small\n" if path == "/small" else self.body)
 
 
 class Failing:
     """An app that cannot tell the status."""
 
-    def answer(self, method, path, authorization=None, accept=None):
+    def answer(self, *request):
         raise LookupError("no figures")
 
 
@@ -635,7 +635,7 @@ class Slow:
     def __init__(self, link):
         self.link = link
 
-    def answer(self, method, path, authorization=None, accept=None):
+    def answer(self, method, path, *rest):
         self.link.say(b"asked")
         time.sleep(0.2)
         return Answer(200, b"late\n")

@@ -23,6 +23,11 @@ DEFAULTS = {
     "file": None,
     "max_workers": 1024,
     "counters": None,
+    "current": True,
+    "defer_accept": False,
+    "queue_header": False,
+    "ready": None,
+    "ready_above": 1.0,
 }
 
 
@@ -31,7 +36,7 @@ def variable(name):
 
 
 def test_defaults():
-    """Those of the contract, and no setting beside them."""
+    """Those of the README, and no setting beside them."""
     assert dataclasses.asdict(load({}, {})) == DEFAULTS
 
 
@@ -82,6 +87,14 @@ GOOD = [
     ("max_workers", 64, " 64 ", 64),
     ("max_workers", "64", "64", 64),
     ("max_workers", 65536, "65536", 65536),
+    ("current", False, "off", False),
+    ("defer_accept", True, "on", True),
+    ("queue_header", True, "1", True),
+    ("ready", "/ready", " /ready ", "/ready"),
+    ("ready", None, "", None),
+    ("ready_above", 2, "2", 2.0),
+    ("ready_above", 0.75, " 0.75 ", 0.75),
+    ("ready_above", 0, "0", 0.0),
 ]
 
 
@@ -233,6 +246,11 @@ BAD = {
         ["", "x", "0", "-1", "65537", "1.0", "1e3", "9" * 5000, 0, -1, 65537, 1.0, True, None, [1]],
         "whole number from 1 to 65536",
     ),
+    "current": (["maybe", "2", None, 2], "on or off"),
+    "defer_accept": (["5 s", None, 7], "on or off"),
+    "queue_header": (["X-Request-Start", None, ()], "on or off"),
+    "ready": (["ready", "/", "/a b", "/a?b", 7, True], "such as /ready"),
+    "ready_above": (["high", "-1", -0.1, "nan", "inf", "1001", True, None], "from 0 to 1000"),
 }
 BAD_ONES = [(name, value, takes) for name, (values, takes) in BAD.items() for value in values]
 

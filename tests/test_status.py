@@ -17,8 +17,9 @@ class Taker:
     def __init__(self):
         self.times = 0
 
-    def __call__(self):
+    def __call__(self, since=None):
         self.times += 1
+        self.since = since
         return SNAPSHOT
 
 
@@ -56,6 +57,34 @@ def test_text_and_json(app, take, method, path):
     assert (whole.status, json.loads(whole.body)) == (200, render.as_dict(SNAPSHOT))
     assert header(whole, "Content-Type") == "application/json"
     assert take.times == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "since"),
+    [
+        ("", None),
+        ("since=1700000000.25", 1700000000.25),
+        ("a=1&since=0&b", 0.0),
+        ("sincere=1", None),
+        ("xsince=1", None),
+    ],
+)
+def test_marks_since_an_instant(app, take, query, since):
+    """The instant is the reader's own; other words in the query mean nothing."""
+    status = app(expose=True)
+    assert status.answer("GET", "/_raindrops.json", query=query).status == 200
+    assert take.since == since
+    take.since = "not asked"
+    assert status.exposed(environ(path="/_raindrops.json", QUERY_STRING=query)).status == 200
+    assert take.since == since
+
+
+@pytest.mark.parametrize("value", ["", "now", "-1", "1e9", "nan", "+1", "1_0", "9" * 13])
+def test_an_instant_that_is_none(app, take, value):
+    """One line says what is wanted; nothing is read."""
+    answer = app().answer("GET", "/_raindrops.json", query=f"since={value}")
+    assert (answer.status, take.times) == (400, 0)
+    assert answer.body == b"since must be Unix time, such as 1700000000.5\n"
 
 
 def test_headers(app):

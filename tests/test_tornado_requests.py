@@ -13,18 +13,21 @@ class Seat:
     def __init__(self):
         self.said = []
 
-    def begin(self):
-        self.said.append("begin")
-        return True
+    def begin(self, method, path):
+        self.said.append(f"begin {method} {path}")
+        return 7
 
-    def respond(self):
+    def respond(self, ticket):
+        assert ticket == 7
         self.said.append("respond")
 
-    def end(self, how):
+    def end(self, ticket, how):
+        assert ticket == 7
         self.said.append(("end", how))
 
     def open(self):
         self.said.append("open")
+        return True
 
     def close(self):
         self.said.append("close")
@@ -73,7 +76,8 @@ def request_():
     seat, connection, application = Seat(), Connection(), Application()
     tornado_requests.count(application, seat)
     delegate = application.start_request(None, connection)
-    assert delegate.headers_received("line", "headers") == ("line", "headers")
+    line = SimpleNamespace(method="GET", path="/x?secret=1")
+    assert delegate.headers_received(line, "headers") == (line, "headers")
     assert delegate.data_received(b"x") == b"x"
     assert delegate.finish() == "finished"
     return seat.said, connection, delegate
@@ -87,13 +91,13 @@ CANCELLED = 32
 def test_a_request(request_, code, hundreds):
     """It begins with its headers and ends with its response, once; the server sees all calls."""
     said, connection, delegate = request_
-    assert said == ["begin"]
+    assert said == ["begin GET /x"]
     assert connection.write_headers(SimpleNamespace(code=code), None, chunk=b"x") == "future"
-    assert said == ["begin", "respond"]
+    assert said == ["begin GET /x", "respond"]
     connection.finish()
     connection.finish()
     delegate.on_connection_close()
-    assert said == ["begin", "respond", ("end", WRITING | hundreds)]
+    assert said == ["begin GET /x", "respond", ("end", WRITING | hundreds)]
     assert connection.calls == [("write_headers", code, b"x"), "finish", "finish"]
 
 
@@ -101,7 +105,7 @@ def test_a_client_that_goes_first(request_):
     """Its request has no class."""
     said, _, delegate = request_
     delegate.on_connection_close()
-    assert said == ["begin", ("end", 0)]
+    assert said == ["begin GET /x", ("end", 0)]
 
 
 @pytest.mark.parametrize("callback", [True, False])

@@ -13,7 +13,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
-from gunicorn_raindrops import workers
+from gunicorn_raindrops import unthreaded, way, workers
 from gunicorn_raindrops.scoreboard import Scoreboard
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -34,16 +34,16 @@ Gevent = named("gunicorn.workers.ggevent", "GeventWorker", AsyncWorker, server_c
 @pytest.mark.parametrize(
     ("worker_class", "way"),
     [
-        (SyncWorker, workers.Sync),
-        (ThreadWorker, workers.Threads),
-        (Gevent, workers.Greenlets),
-        (named("mine", "Mine", Gevent), workers.Greenlets),
-        (named("mine", "Mine", Gevent, server_class=object), workers.AroundWSGI),
-        (named("gunicorn.workers.geventlet", "EventletWorker", AsyncWorker), workers.Greenlets),
-        (named("gunicorn.workers.gtornado", "TornadoWorker"), workers.Tornado),
-        (named("gunicorn.workers.gasgi", "ASGIWorker"), workers.AroundASGI),
-        (named("uvicorn.workers", "UvicornWorker"), workers.Uvicorn),
-        (named("uvicorn_worker._workers", "UvicornWorker"), workers.Uvicorn),
+        (SyncWorker, way.Sync),
+        (ThreadWorker, way.Threads),
+        (Gevent, unthreaded.Greenlets),
+        (named("mine", "Mine", Gevent), unthreaded.Greenlets),
+        (named("mine", "Mine", Gevent, server_class=object), unthreaded.AroundWSGI),
+        (named("gunicorn.workers.geventlet", "EventletWorker", AsyncWorker), unthreaded.Greenlets),
+        (named("gunicorn.workers.gtornado", "TornadoWorker"), unthreaded.Tornado),
+        (named("gunicorn.workers.gasgi", "ASGIWorker"), unthreaded.AroundASGI),
+        (named("uvicorn.workers", "UvicornWorker"), unthreaded.Uvicorn),
+        (named("uvicorn_worker._workers", "UvicornWorker"), unthreaded.Uvicorn),
         (named("mine", "UvicornWorker"), None),
         (named("aiohttp.worker", "GunicornWebWorker"), None),
     ],
@@ -58,12 +58,12 @@ def test_ways(worker_class, way):
 @pytest.mark.parametrize(
     ("way", "capacity"),
     [
-        (workers.Sync, 1),
-        (workers.Threads, 4),
-        (workers.Greenlets, 50),
-        (workers.AroundWSGI, 50),
-        (workers.AroundASGI, 50),
-        (workers.Uvicorn, 50),
+        (way.Sync, 1),
+        (way.Threads, 4),
+        (unthreaded.Greenlets, 50),
+        (unthreaded.AroundWSGI, 50),
+        (unthreaded.AroundASGI, 50),
+        (unthreaded.Uvicorn, 50),
     ],
 )
 def test_capacity(way, capacity):
@@ -71,7 +71,7 @@ def test_capacity(way, capacity):
     cfg = SimpleNamespace(threads=4, worker_connections=50)
     config = SimpleNamespace(limit_concurrency=None)
     assert way.capacity(SimpleNamespace(cfg=cfg, config=config)) == capacity
-    if way is workers.Uvicorn:
+    if way is unthreaded.Uvicorn:
         config.limit_concurrency = 7
         assert way.capacity(SimpleNamespace(cfg=cfg, config=config)) == 7
 
@@ -112,9 +112,10 @@ class Greenlet:
         self.context = contextvars.Context()
         self.worker = SimpleNamespace(alive=True, wsgi=application)
         way.wrap(self.worker, None)
+        self.req = SimpleNamespace(method="GET", path="/")
 
     def begin(self):
-        self.context.run(self.way.begin)
+        self.context.run(self.way.begin, self.req)
 
     def call(self):
         return self.context.run(self.worker.wsgi, {}, None)
@@ -128,7 +129,7 @@ def test_greenlets_interleave(counting):
     """Each request is in its own phase, and ends from there."""
 
     def part(figures):
-        way = workers.Greenlets()
+        way = unthreaded.Greenlets()
         one, two = Greenlet(way), Greenlet(way)
         one.begin()
         two.begin()
@@ -153,7 +154,7 @@ def test_the_iterable_of_a_greenlet_is_untouched(counting):
 
     def part(figures):
         iterable = object()
-        greenlet = Greenlet(workers.Greenlets(), lambda environ, start_response: iterable)
+        greenlet = Greenlet(unthreaded.Greenlets(), lambda environ, start_response: iterable)
         greenlet.begin()
         assert greenlet.call() is iterable
 
@@ -192,7 +193,7 @@ def test_ends_of_a_greenlets_request(counting, end, expected, alive):
     went; a request that never came to the application is none."""
 
     def part(figures):
-        greenlet = Greenlet(workers.Greenlets())
+        greenlet = Greenlet(unthreaded.Greenlets())
         greenlet.worker.alive = alive
         greenlet.begin()
         greenlet.call()
@@ -206,7 +207,7 @@ def test_a_begin_without_an_end(counting):
     """The next request on that greenlet takes its place: none stays in flight."""
 
     def part(figures):
-        greenlet = Greenlet(workers.Greenlets())
+        greenlet = Greenlet(unthreaded.Greenlets())
         greenlet.begin()
         greenlet.begin()
         assert figures()[:3] == (1, 0, 0)
@@ -223,13 +224,13 @@ class HTTP2Error(Exception):
 def test_a_stream_that_the_client_reset(monkeypatch):
     """It is a client that went, as far as gunicorn's HTTP/2 says so."""
     module = SimpleNamespace(HTTP2Error=HTTP2Error)
-    monkeypatch.setitem(workers.sys.modules, "gunicorn.http2.errors", module)
-    assert workers._is_gone(HTTP2Error())
-    assert not workers._is_gone(ValueError())
+    monkeypatch.setitem(way.sys.modules, "gunicorn.http2.errors", module)
+    assert way._is_gone(HTTP2Error())
+    assert not way._is_gone(ValueError())
 
 
 def test_exposed_to_a_peer_that_tornado_cannot_name():
     """0.0.0.0 is what it calls a unix peer: no address of any network that may read."""
-    assert workers._as_it_came({"REMOTE_ADDR": "0.0.0.0"})["REMOTE_ADDR"] == ""
+    assert way.as_it_came({"REMOTE_ADDR": "0.0.0.0"})["REMOTE_ADDR"] == ""
     there = {"REMOTE_ADDR": "127.0.0.1"}
-    assert workers._as_it_came(there) is there
+    assert way.as_it_came(there) is there

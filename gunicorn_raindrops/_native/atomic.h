@@ -43,10 +43,23 @@ static inline int grd_atomic_swap(uint64_t *at, uint64_t expected, uint64_t valu
 					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
+/* The same, for a loop: where it fails, `*expected` becomes what stands there. */
+static inline int grd_atomic_exchange(uint64_t *at, uint64_t *expected, uint64_t value)
+{
+	return __atomic_compare_exchange_n(at, expected, value, 0,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
 /* What this thread wrote before is visible to whoever acquires the value. */
 static inline void grd_atomic_release(uint64_t *at, uint64_t value)
 {
 	__atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+/* Keeps the stores before it before the stores after it. */
+static inline void grd_atomic_fence_stores(void)
+{
+	__atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
 /* Keeps the loads before it before the loads after it. */

@@ -27,16 +27,17 @@ def declarations(name: str) -> str:
     return text.split("/* cffi: begin */")[1].split("/* cffi: end */")[0]
 
 
-def module(name: str, units: list[str], preamble: str = "") -> FFI:
-    """Return the builder of one extension module, made of `units` (NAME.h and NAME.c)."""
+def module(name: str, units: list[str], inner: list[str], preamble: str = "") -> FFI:
+    """Return the builder of one extension module, made of `units` (NAME.h and NAME.c), and of
+    `inner` ones that Python does not see."""
     ffi = FFI()
     for unit in units:
         ffi.cdef(declarations(f"{unit}.h"))
     ffi.set_source(
         f"gunicorn_raindrops._native.{name}",
         preamble + "".join(f'#include "{unit}.h"\n' for unit in units),
-        sources=[str(HERE / f"{unit}.c") for unit in units],
-        depends=[str(HERE / f"{part}.h") for part in ["atomic", *units]],
+        sources=[str(HERE / f"{unit}.c") for unit in [*units, *inner]],
+        depends=[str(path) for path in HERE.glob("*.h")],
         include_dirs=[str(HERE)],
         extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
         extra_link_args=["-pthread"],  # pthread_atfork is not in libc itself before glibc 2.34
@@ -45,6 +46,20 @@ def module(name: str, units: list[str], preamble: str = "") -> FFI:
 
 
 counters = module(
-    "_counters", ["counters", "guard", "histogram", "scoreboard", "nowait"], KEEP_THE_GIL
+    "_counters",
+    [
+        "counters",
+        "guard",
+        "histogram",
+        "current",
+        "marks",
+        "scoreboard",
+        "requests",
+        "instant",
+        "process",
+        "nowait",
+    ],
+    ["begin", "busy"],
+    KEEP_THE_GIL,
 )
-diag = module("_diag", ["inet_diag"])
+diag = module("_diag", ["inet_diag"], [])

@@ -1,16 +1,11 @@
 #include "scoreboard.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "atomic.h"
+#include "busy.h"
+#include "clock.h"
 
 #define BITS(n) ((1ull << (n)) - 1)
 #define PID_MASK BITS(GRD_PID_BITS)
@@ -21,26 +16,17 @@
 #define GENERATION_MASK (~BITS(GRD_GENERATION_SHIFT))
 #define ONE_GENERATION (1ull << GRD_GENERATION_SHIFT)
 
-#define ONE_WRITING 1ull
-#define ONE_CALLING (1ull << GRD_GAUGE_BITS)
-
 _Static_assert(TAG_SHIFT + GRD_TAG_BITS == GRD_GENERATION_SHIFT, "an owner fills its word");
 _Static_assert(2 * GRD_GAUGE_BITS == GRD_GENERATION_SHIFT, "a gauge fills its word");
 _Static_assert(offsetof(struct grd_slot, gauge) == 64, "the worker writes a line of its own");
-_Static_assert(sizeof(struct grd_slot) == 128, "slots are whole lines");
+_Static_assert(offsetof(struct grd_slot, busy) == 128, "what is of one request is on two lines");
+_Static_assert(offsetof(struct grd_slot, busy_told) == 192, "readers write to a line of their own");
+_Static_assert(offsetof(struct grd_slot, places) == 8192, "places begin a page");
+_Static_assert(sizeof(struct grd_slot) == 12288, "slots are whole pages");
+_Static_assert(sizeof(struct grd_header) <= 4096, "the header is one page");
+_Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "marks have a line of their own");
 
 enum { SETTLE_TRIES = 8 };
-
-enum phase { IDLE, CALLING, WRITING };
-
-/* A process without a slot (the arbiter, a worker beyond the last slot, a child that the
- * application forked) counts here, so that the hot path has nothing to ask. */
-static struct grd_slot nowhere;
-static struct grd_slot *here = &nowhere;
-
-/* A request ends where it began, also if its worker gets a slot meanwhile. */
-static __thread struct grd_slot *mine;
-static __thread enum phase phase;
 
 static uint32_t state_of(uint64_t owner)
 {
@@ -57,12 +43,48 @@ static uint64_t freed(uint64_t owner)
 	return owner & GENERATION_MASK;
 }
 
+static uint64_t calling_of(uint64_t gauge)
+{
+	return (gauge >> GRD_GAUGE_BITS) & BITS(GRD_GAUGE_BITS);
+}
+
+static uint64_t writing_of(uint64_t gauge)
+{
+	return gauge & BITS(GRD_GAUGE_BITS);
+}
+
+/* What an earlier owner has left counts as nothing. */
+static uint64_t gauge_of(const uint64_t *at, uint64_t owner)
+{
+	uint64_t gauge = grd_atomic_load(at);
+	int is_its = freed(gauge) == freed(owner) && state_of(owner) != GRD_FREE;
+
+	return is_its ? gauge & ~GENERATION_MASK : 0;
+}
+
 uint64_t grd_who(uint32_t pid, uint64_t start)
 {
 	return (pid & PID_MASK) | ((start << TAG_SHIFT) & TAG_MASK);
 }
 
-int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who)
+static void raise_used(struct grd_header *header, uint64_t used)
+{
+	uint64_t now = grd_atomic_load(&header->used);
+
+	while (now < used && !grd_atomic_exchange(&header->used, &now, used))
+		;
+}
+
+/* The end of an owner that nobody has counted: it was seen by readers only. */
+static void count_last(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
+{
+	int was_taken = freed(grd_atomic_load(&slot->gauge)) == freed(owner);
+
+	if (was_taken && freed(owner))
+		grd_exit(header, slot, owner, GRD_EXIT_KILLED);
+}
+
+int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t count, uint64_t who)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t owner = grd_atomic_acquire(&slots[i].owner);
@@ -70,6 +92,9 @@ int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who)
 
 		if (state_of(owner) != GRD_FREE)
 			continue;
+		/* before it is claimed: readers look no further */
+		raise_used(header, i + 1);
+		count_last(header, &slots[i], owner);
 		claimed = with_state(freed(owner) + ONE_GENERATION, GRD_CLAIMED) | who;
 		/* lost to another arbiter: its slot, the next one may be ours */
 		if (grd_atomic_swap(&slots[i].owner, owner, claimed))
@@ -89,15 +114,39 @@ int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who)
 	return -1;
 }
 
+void grd_set_state(struct grd_slot *slot, uint32_t state)
+{
+	for (int i = 0; i < SETTLE_TRIES; i++) {
+		uint64_t owner = grd_atomic_acquire(&slot->owner);
+
+		if (grd_atomic_swap(&slot->owner, owner, with_state(owner, state)))
+			return;
+	}
+}
+
 uint64_t grd_owner(struct grd_slot *slot)
 {
 	return grd_atomic_acquire(&slot->owner);
+}
+
+/* What an owner that is dead had in flight ends. Idle words stay as they are. */
+static void settle_busy(struct grd_slot *slot, uint64_t owner)
+{
+	uint64_t seen = grd_atomic_acquire(&slot->busy);
+
+	/* the slot has gone on, and these are its new owner's: a word that stood here while it had
+	 * not does not come back */
+	if (!grd_busy_in_flight(seen) || grd_atomic_acquire(&slot->owner) != owner)
+		return;
+	grd_busy_settle(&slot->busy, &slot->busy_told, seen);
 }
 
 int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner)
 {
 	if (grd_atomic_acquire(&slot->owner) != claimed)
 		return 0;       /* freed since, and perhaps another's: not ours to write to */
+	settle_busy(slot, claimed);
+	grd_current_clear(slot->places);
 	grd_atomic_store(&slot->start, owner->start);
 	grd_atomic_store(&slot->age, owner->age);
 	grd_atomic_store(&slot->started, owner->started);
@@ -105,24 +154,37 @@ int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owne
 	grd_atomic_store(&slot->gauge, claimed & GENERATION_MASK);
 	grd_atomic_store(&slot->websockets, claimed & GENERATION_MASK);
 	grd_atomic_store(&slot->base, grd_atomic_load(&slot->requests));
+	grd_atomic_store(&slot->base_busy, grd_busy_read(&slot->busy, &slot->busy_told));
 	/* publishes all of these */
 	return grd_atomic_swap(&slot->owner, claimed,
 			       with_state(freed(claimed), GRD_STARTING) | owner->owner);
 }
 
-int grd_free(struct grd_slot *slot, uint64_t owner)
+int grd_free(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 {
-	return grd_atomic_swap(&slot->owner, owner, freed(owner));
+	uint64_t gauge = gauge_of(&slot->gauge, owner);
+
+	settle_busy(slot, owner);
+	if (!grd_atomic_swap(&slot->owner, owner, freed(owner)))
+		return 0;
+	grd_marks_step(&header->marks, grd_now(), -(int)calling_of(gauge), -(int)writing_of(gauge));
+	return 1;
 }
 
-int grd_free_generation(struct grd_slot *slot, uint64_t owner)
+void grd_forget(struct grd_header *header, struct grd_slot *slot)
+{
+	grd_busy_forget(&slot->busy, &slot->busy_told);
+	grd_free(header, slot, grd_owner(slot));
+}
+
+int grd_free_generation(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
 		uint64_t now = grd_atomic_acquire(&slot->owner);
 
 		if (freed(now) != freed(owner) || state_of(now) == GRD_FREE)
 			return 0;
-		if (grd_free(slot, now))
+		if (grd_free(header, slot, now))
 			return 1;
 	}
 	return 0;
@@ -133,25 +195,46 @@ void grd_add_untracked(struct grd_header *header, int64_t n)
 	grd_atomic_add(&header->untracked, (uint64_t)n);
 }
 
-static void sum(const struct grd_slot *slot, struct grd_totals *totals)
+int grd_exit(struct grd_header *header, struct grd_slot *slot, uint64_t owner, uint32_t cause)
+{
+	uint64_t counted = grd_atomic_load(&slot->exited);
+
+	if (counted == freed(owner) || freed(grd_atomic_acquire(&slot->owner)) != freed(owner) ||
+	    cause >= GRD_EXIT_CAUSES || !grd_atomic_swap(&slot->exited, counted, freed(owner)))
+		return 0;
+	grd_atomic_add(&header->exits[cause], 1);
+	return 1;
+}
+
+static void sum(struct grd_slot *slot, struct grd_totals *totals)
 {
 	totals->requests += grd_atomic_load(&slot->requests);
 	for (int i = 0; i < 5; i++)
 		totals->responses[i] += grd_atomic_load(&slot->responses[i]);
 	totals->errors += grd_atomic_load(&slot->errors);
+	totals->queue_ignored += grd_atomic_load(&slot->queue_ignored);
+	grd_histogram_merge(&totals->request, &slot->request);
+	for (int i = 0; i < GRD_QUEUE_SOURCES; i++)
+		grd_histogram_merge(&totals->queue[i], &slot->queue[i]);
 }
 
-/* What an earlier owner has left counts as nothing. */
-static uint64_t gauge_of(const uint64_t *at, uint64_t owner)
+static void look_inside(const struct grd_slot *slot, struct grd_row *row)
 {
-	uint64_t gauge = grd_atomic_load(at);
+	uint64_t now;
 
-	return freed(gauge) == freed(owner) ? gauge & ~GENERATION_MASK : 0;
+	row->took = 0;
+	if (!grd_current_oldest(&row->current, slot->places))
+		return;
+	now = grd_now();
+	if (now > row->current.began)
+		row->took = now - row->current.began;
 }
 
-static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *row)
+static void look(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
 	uint64_t gauge = gauge_of(&slot->gauge, owner);
+	/* before the time itself, which is never less */
+	uint64_t base_busy = grd_atomic_acquire(&slot->base_busy);
 
 	row->owner = owner;
 	row->state = state_of(owner);
@@ -162,14 +245,16 @@ static void look(const struct grd_slot *slot, uint64_t owner, struct grd_row *ro
 	row->started = grd_atomic_load(&slot->started);
 	row->capacity = grd_atomic_load(&slot->capacity);
 	row->requests = grd_atomic_load(&slot->requests) - grd_atomic_load(&slot->base);
-	row->calling = (gauge >> GRD_GAUGE_BITS) & BITS(GRD_GAUGE_BITS);
-	row->writing = gauge & BITS(GRD_GAUGE_BITS);
+	row->calling = calling_of(gauge);
+	row->writing = writing_of(gauge);
 	row->websockets = gauge_of(&slot->websockets, owner);
+	row->busy = grd_busy_read(&slot->busy, &slot->busy_told) - base_busy;
+	look_inside(slot, row);
 }
 
 /* Read what stands beside an owner while that owner stays the same. A slot that changes hands
  * faster than this has no worker to show. */
-static int settle(const struct grd_slot *slot, struct grd_row *row)
+static int settle(struct grd_slot *slot, struct grd_row *row)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
 		uint64_t owner = grd_atomic_acquire(&slot->owner);
@@ -184,8 +269,77 @@ static int settle(const struct grd_slot *slot, struct grd_row *row)
 	return 0;
 }
 
-uint32_t grd_read(struct grd_slot *slots, uint32_t count,
-		  struct grd_row *rows, struct grd_totals *totals)
+int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
+{
+	uint64_t now = grd_atomic_acquire(&slot->owner);
+
+	/* as its claim has it, so not as the free slot that it may be by now */
+	look(slot, owner, row);
+	grd_atomic_fence();
+	return freed(now) == freed(owner) && grd_atomic_load(&slot->owner) == now;
+}
+
+static uint64_t *words_of(struct grd_killed *killed)
+{
+	return (uint64_t *)killed + 1;
+}
+
+enum { KILLED_WORDS = sizeof(struct grd_killed) / 8 - 1 };
+
+void grd_keep_killed(struct grd_header *header, const struct grd_killed *killed)
+{
+	uint64_t turn = grd_atomic_add(&header->kills, 1), words[KILLED_WORDS];
+	struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
+
+	memcpy(words, (const char *)killed + 8, sizeof(words));
+	grd_atomic_store(&kept->turn, 0);
+	/* whoever sees a word of these sees that it is being written */
+	grd_atomic_fence_stores();
+	for (int i = 0; i < KILLED_WORDS; i++)
+		grd_atomic_store(words_of(kept) + i, words[i]);
+	grd_atomic_release(&kept->turn, turn);
+}
+
+int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed *copy)
+{
+	const struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
+	uint64_t words[KILLED_WORDS];
+
+	if (grd_atomic_acquire(&kept->turn) != turn)
+		return 0;
+	for (int i = 0; i < KILLED_WORDS; i++)
+		words[i] = grd_atomic_load((const uint64_t *)kept + 1 + i);
+	grd_atomic_fence();
+	copy->turn = turn;
+	memcpy((char *)copy + 8, words, sizeof(words));
+	return grd_atomic_load(&kept->turn) == turn;
+}
+
+uint32_t grd_used(const struct grd_header *header, uint32_t count)
+{
+	uint64_t used = grd_atomic_load(&header->used);
+
+	return used < count ? used : count;
+}
+
+/* Everything in flight, also of the dead whose slots nobody has freed yet. */
+static void correct_level(struct grd_header *header, struct grd_slot *slots, uint32_t count)
+{
+	uint64_t seen = grd_atomic_acquire(&header->marks.level), calling = 0, writing = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t gauge = gauge_of(&slots[i].gauge,
+					  grd_atomic_acquire(&slots[i].owner));
+
+		calling += calling_of(gauge);
+		writing += writing_of(gauge);
+	}
+	grd_atomic_fence();
+	grd_marks_correct(&header->marks, seen, calling, writing);
+}
+
+uint32_t grd_read(struct grd_header *header, struct grd_slot *slots, uint32_t count,
+		  struct grd_row *rows, struct grd_totals *totals, uint64_t *busy)
 {
 	uint32_t used = 0;
 
@@ -193,271 +347,19 @@ uint32_t grd_read(struct grd_slot *slots, uint32_t count,
 	for (uint32_t i = 0; i < count; i++) {
 		if (settle(&slots[i], &rows[used]))
 			rows[used++].slot = i;
+		busy[i] = grd_busy_read(&slots[i].busy, &slots[i].busy_told);
 		sum(&slots[i], totals);
 	}
+	correct_level(header, slots, count);
 	return used;
 }
 
-/* proc_pid_stat(5): "pid (comm) state ppid ...", comm may hold anything, starttime is field 22. */
-static int64_t parse_start(const char *stat)
+void grd_most(const struct grd_header *header, uint32_t seconds, struct grd_most *most)
 {
-	enum { FROM_STATE_TO_START = 22 - 3 };
-	const char *at = strrchr(stat, ')');
-
-	if (!at || at[1] != ' ')
-		return 0;
-	at += 2;
-	if (*at == 'Z' || *at == 'X')
-		return -1;
-	for (int i = 0; at && i < FROM_STATE_TO_START; i++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoll(at, NULL, 10) : 0;
+	grd_marks_read(&header->marks, grd_now(), seconds, most->mark);
 }
 
-static ssize_t read_stat(uint32_t pid, char *stat, size_t size)
+void grd_saw_queued(struct grd_header *header, uint64_t queued)
 {
-	char path[32];
-	ssize_t got;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	got = read(fd, stat, size);
-	close(fd);
-	return got;
-}
-
-int64_t grd_process_start(uint32_t pid)
-{
-	char stat[1024];
-	ssize_t got;
-
-	if (pid == 0)           /* kill(2) would take it for our own group */
-		return -1;
-	got = read_stat(pid, stat, sizeof(stat) - 1);
-	if (got > 0) {
-		stat[got] = 0;
-		return parse_start(stat);
-	}
-	/* no /proc, or it hides others' processes (hidepid): EPERM means that there is one */
-	return kill((pid_t)pid, 0) < 0 && errno == ESRCH ? -1 : 0;
-}
-
-static uint64_t forks;
-
-static void in_child(void)
-{
-	forks++;
-	here = &nowhere;
-	phase = IDLE;
-}
-
-/* Not os.register_at_fork: a server or an extension written in C forks without Python's
- * knowledge. */
-uint64_t grd_forks(void)
-{
-	static int watching;
-
-	if (!watching)
-		watching = !pthread_atfork(NULL, NULL, in_child);
-	return forks;
-}
-
-void grd_attach(struct grd_slot *slot)
-{
-	grd_forks();
-	here = slot;
-}
-
-static void set_state(struct grd_slot *slot, uint32_t state)
-{
-	for (int i = 0; i < SETTLE_TRIES; i++) {
-		uint64_t owner = grd_atomic_acquire(&slot->owner);
-
-		if (grd_atomic_swap(&slot->owner, owner, with_state(owner, state)))
-			return;
-	}
-}
-
-void grd_state(uint32_t state)
-{
-	set_state(here, state);
-}
-
-void grd_capacity(uint64_t capacity)
-{
-	grd_atomic_store(&here->capacity, capacity);
-}
-
-/* Take this thread's request, whatever its phase, out of the gauge. */
-static void leave(void)
-{
-	if (phase != IDLE)
-		grd_atomic_add(&mine->gauge, 0 - (phase == CALLING ? ONE_CALLING : ONE_WRITING));
-	phase = IDLE;
-}
-
-void grd_begin(void)
-{
-	leave();
-	mine = here;
-	grd_atomic_add(&mine->gauge, ONE_CALLING);
-	phase = CALLING;
-}
-
-void grd_respond(void)
-{
-	if (phase != CALLING)
-		return;
-	grd_atomic_add(&mine->gauge, ONE_WRITING - ONE_CALLING);
-	phase = WRITING;
-}
-
-void grd_fail(void)
-{
-	if (phase != IDLE)
-		grd_atomic_add(&mine->errors, 1);
-}
-
-static void end(void)
-{
-	grd_atomic_add(&mine->requests, 1);
-	leave();
-}
-
-static void end_with(unsigned int hundreds)
-{
-	if (phase == IDLE)
-		return;
-	grd_atomic_add(&mine->responses[hundreds - 1], 1);
-	end();
-}
-
-void grd_end_1xx(void) { end_with(1); }
-void grd_end_2xx(void) { end_with(2); }
-void grd_end_3xx(void) { end_with(3); }
-void grd_end_4xx(void) { end_with(4); }
-void grd_end_5xx(void) { end_with(5); }
-
-void grd_end_other(void)
-{
-	if (phase != IDLE)
-		end();
-}
-
-void grd_cancel(void)
-{
-	leave();
-}
-
-static void begin_in(struct grd_slot *slot)
-{
-	grd_atomic_add(&slot->gauge, ONE_CALLING);
-}
-
-static void respond_in(struct grd_slot *slot)
-{
-	grd_atomic_add(&slot->gauge, ONE_WRITING - ONE_CALLING);
-}
-
-static void count(struct grd_slot *slot, uint32_t how)
-{
-	uint32_t hundreds = how & (GRD_WRITING - 1);
-
-	if (how & GRD_ERROR)
-		grd_atomic_add(&slot->errors, 1);
-	if (hundreds >= 1 && hundreds <= 5)
-		grd_atomic_add(&slot->responses[hundreds - 1], 1);
-	grd_atomic_add(&slot->requests, 1);
-}
-
-static void end_in(struct grd_slot *slot, uint32_t how)
-{
-	if (!(how & GRD_CANCELLED))
-		count(slot, how);
-	grd_atomic_add(&slot->gauge, 0 - (how & GRD_WRITING ? ONE_WRITING : ONE_CALLING));
-}
-
-static void fail_in(struct grd_slot *slot)
-{
-	grd_atomic_add(&slot->errors, 1);
-}
-
-static void open_in(struct grd_slot *slot)
-{
-	grd_atomic_add(&slot->websockets, 1);
-}
-
-static void close_in(struct grd_slot *slot)
-{
-	grd_atomic_add(&slot->websockets, 0 - 1ull);
-}
-
-int grd_here_begin(void)
-{
-	begin_in(here);
-	return 1;
-}
-
-void grd_here_respond(void) { respond_in(here); }
-void grd_here_end(uint32_t how) { end_in(here, how); }
-void grd_here_fail(void) { fail_in(here); }
-void grd_here_open(void) { open_in(here); }
-void grd_here_close(void) { close_in(here); }
-
-static int is_ours(const struct grd_seat *seat)
-{
-	return seat->forks == forks;
-}
-
-void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot)
-{
-	seat->slot = slot;
-	seat->forks = grd_forks();
-}
-
-void grd_seat_state(struct grd_seat *seat, uint32_t state)
-{
-	if (is_ours(seat))
-		set_state(seat->slot, state);
-}
-
-int grd_seat_begin(struct grd_seat *seat)
-{
-	if (!is_ours(seat))
-		return 0;
-	begin_in(seat->slot);
-	return 1;
-}
-
-void grd_seat_respond(struct grd_seat *seat)
-{
-	if (is_ours(seat))
-		respond_in(seat->slot);
-}
-
-void grd_seat_end(struct grd_seat *seat, uint32_t how)
-{
-	if (is_ours(seat))
-		end_in(seat->slot, how);
-}
-
-void grd_seat_fail(struct grd_seat *seat)
-{
-	if (is_ours(seat))
-		fail_in(seat->slot);
-}
-
-void grd_seat_open(struct grd_seat *seat)
-{
-	if (is_ours(seat))
-		open_in(seat->slot);
-}
-
-void grd_seat_close(struct grd_seat *seat)
-{
-	if (is_ours(seat))
-		close_in(seat->slot);
+	grd_marks_raise(&header->marks, grd_now(), GRD_MARK_QUEUED, queued);
 }

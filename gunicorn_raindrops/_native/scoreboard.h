@@ -16,11 +16,23 @@
  * the first line, since a websocket comes and goes seldom.
  *
  * Totals grow for ever, over all owners of the slot. Only the owner's threads add to the second
- * line; nobody else writes there. */
+ * and the third line and to the histograms; nobody else writes there while it lives.
+ *
+ * Memory. A slot is three pages, of which an unnamed file has none before somebody touches them.
+ * So nobody looks beyond `used`, which claims raise: it costs what the slots in use cost, however
+ * many there could be.
+ *
+ * Exits. Each owner's end is counted once, by its generation: by the worker itself on its way out
+ * if it gets there and knows why, else by the arbiter that reaps it, at the latest by the next
+ * claim of the slot. */
 #ifndef GRD_SCOREBOARD_H
 #define GRD_SCOREBOARD_H
 
 #include <stdint.h>
+
+#include "current.h"
+#include "histogram.h"
+#include "marks.h"
 
 /* cffi: begin */
 enum {
@@ -35,6 +47,33 @@ enum {
 	GRD_GAUGE_BITS = 20     /* writing below, calling above it */
 };
 
+enum {                                  /* why a worker ended */
+	GRD_EXIT_GRACEFUL,              /* it was told to */
+	GRD_EXIT_MAX_REQUESTS,
+	GRD_EXIT_TIMEOUT,               /* the arbiter's */
+	GRD_EXIT_KILLED,                /* by a signal, or in another way that it had no say in */
+	GRD_EXIT_BOOT_FAILURE,
+	GRD_EXIT_FAILED,                /* by an exception, or with a status of its own */
+	GRD_EXIT_CAUSES,
+	GRD_KILLED_KEPT = 8
+};
+
+enum {                                  /* who says how long a request has waited */
+	GRD_QUEUE_SOCKET, GRD_QUEUE_HEADER, GRD_QUEUE_SOURCES
+};
+
+struct grd_killed {             /* a worker that was killed; the last few are kept */
+	uint64_t turn;          /* its number, from 1; 0 while it is written */
+	uint64_t time;          /* Unix time, ns */
+	uint32_t slot;
+	uint32_t pid;
+	uint32_t cause;
+	uint32_t in_flight;
+	uint64_t age;
+	uint64_t took;          /* how long its oldest request had been inside, ns */
+	struct grd_current current;
+};
+
 struct grd_header {
 	char magic[8];
 	uint32_t version;
@@ -46,6 +85,12 @@ struct grd_header {
 	int64_t unix_offset;    /* Unix time less CLOCK_MONOTONIC at that instant, ns */
 	char boot_id[40];       /* of the boot whose pids and monotonic instants stand here */
 	uint64_t untracked;     /* workers alive that found no free slot */
+	uint64_t used;          /* slots from here on have never been claimed */
+	uint64_t exits[6];      /* by cause */
+	uint64_t kills;         /* how many have been kept below, in turn */
+	struct grd_killed killed[8];
+	uint64_t padding[4];    /* to a line of its own for what every request writes to */
+	struct grd_marks marks;
 };
 
 struct grd_slot {
@@ -56,12 +101,24 @@ struct grd_slot {
 	uint64_t capacity;      /* requests that the owner can run at once */
 	uint64_t base;          /* requests of the slot when the owner took it */
 	uint64_t websockets;    /* open, below the owner's generation */
-	uint64_t spare;
+	uint64_t base_busy;     /* as base, ns */
 
 	uint64_t gauge;
 	uint64_t requests;
 	uint64_t responses[5];  /* 1xx to 5xx */
 	uint64_t errors;
+
+	uint64_t busy;          /* see busy.h */
+	uint64_t queue_ignored; /* headers that said no time, or one to come */
+	uint64_t spare[6];
+	uint64_t busy_told;     /* readers write this */
+	uint64_t exited;        /* the last generation whose end has been counted */
+	uint64_t spare_told[6];
+
+	struct grd_histogram request;   /* from begin to end */
+	struct grd_histogram queue[2];  /* by source, before that */
+	uint64_t padding[152];          /* to the page where the places begin */
+	struct grd_current places[32];
 };
 
 struct grd_row {                /* what a reader sees of one slot that is not free */
@@ -78,87 +135,63 @@ struct grd_row {                /* what a reader sees of one slot that is not fr
 	uint32_t calling;
 	uint32_t writing;
 	uint64_t websockets;
+	uint64_t busy;          /* of this owner, ns */
+	uint64_t took;          /* how long its oldest request has been inside, ns */
+	struct grd_current current;     /* that request; began is 0 where there is none */
 };
 
 struct grd_totals {
 	uint64_t requests;
 	uint64_t responses[5];
 	uint64_t errors;
+	uint64_t queue_ignored;
+	struct grd_histogram request;
+	struct grd_histogram queue[2];
+};
+
+struct grd_most {               /* since some seconds ago, see marks.h */
+	uint64_t mark[3];
 };
 
 /* Claiming and freeing. `who` is a pid and a tag, made by grd_who. Of the row that a new owner
  * gives, `owner` (its who), start, age, started and capacity count. */
 uint64_t grd_who(uint32_t pid, uint64_t start);
-int64_t grd_claim(struct grd_slot *slots, uint32_t count, uint64_t who);
+int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t count, uint64_t who);
 int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who);
 uint64_t grd_owner(struct grd_slot *slot);
+void grd_set_state(struct grd_slot *slot, uint32_t state);      /* by whoever has it */
 int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner);
-int grd_free(struct grd_slot *slot, uint64_t owner);
-int grd_free_generation(struct grd_slot *slot, uint64_t owner);
+int grd_free(struct grd_header *header, struct grd_slot *slot, uint64_t owner);
+int grd_free_generation(struct grd_header *header, struct grd_slot *slot, uint64_t owner);
+/* Free it; the instants in it are another boot's. */
+void grd_forget(struct grd_header *header, struct grd_slot *slot);
 void grd_add_untracked(struct grd_header *header, int64_t n);
 
-/* Sum the totals of all slots and list those that are not free; returns how many. */
-uint32_t grd_read(struct grd_slot *slots, uint32_t count,
-		  struct grd_row *rows, struct grd_totals *totals);
+/* Count the end of an owner, once; 0 if it has been counted, or the slot has gone on. */
+int grd_exit(struct grd_header *header, struct grd_slot *slot, uint64_t owner, uint32_t cause);
 
-/* When a process started, in clock ticks since boot; 0 where it lives but does not tell, -1 where
- * there is none. A zombie runs nothing and is none. */
-int64_t grd_process_start(uint32_t pid);
+/* What a dead owner of a slot was doing, also after it was freed; 0 if the slot has gone on. */
+int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row);
 
-/* One request of this thread, in the slot that this process has attached. Each function does
- * nothing unless the thread is in the phase that it ends, so that an end without a begin, or a
- * second end, counts nothing. */
-void grd_attach(struct grd_slot *slot);
-void grd_state(uint32_t state);         /* of the attached slot */
-void grd_capacity(uint64_t capacity);   /* the same, where it is known only later */
-void grd_begin(void);                   /* calling */
-void grd_respond(void);                 /* calling -> writing */
-void grd_fail(void);                    /* the request ends in an error: before its end */
-void grd_end_1xx(void);
-void grd_end_2xx(void);
-void grd_end_3xx(void);
-void grd_end_4xx(void);
-void grd_end_5xx(void);
-void grd_end_other(void);
-void grd_cancel(void);                  /* it never reached the application */
+/* Keep what is known of a worker that was killed, in the place of the one kept longest. */
+void grd_keep_killed(struct grd_header *header, const struct grd_killed *killed);
+/* Copy the one that was kept as number `turn`, from 1; 0 if it is not there. */
+int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed *copy);
 
-/* Requests whose phase the caller keeps, each in an object of its own: where many of them
- * interleave on one thread (asyncio, greenlets), or one of them moves between threads.
- *
- * A seat is a slot as its owner holds it. Memory that forks is the child's as well, so a seat
- * knows how many forks are behind the process that took it: in any later process it is nobody's,
- * grd_seat_begin says 0, and the rest does nothing. A child thus never ends its parent's requests,
- * and learns at its first own one that it needs a slot of its own. No function here asks which
- * phase the request is in: begin, then respond at most once, then end once. */
-struct grd_seat {
-	struct grd_slot *slot;
-	uint64_t forks;
-};
+/* The high-water marks of the last seconds; those of queued are what grd_saw_queued was told. */
+void grd_most(const struct grd_header *header, uint32_t seconds, struct grd_most *most);
+void grd_saw_queued(struct grd_header *header, uint64_t queued);
 
-enum {                                  /* how a request ends: 1 to 5, its status's class, or 0 */
-	GRD_WRITING = 1 << 3,           /* it was writing, else calling */
-	GRD_ERROR = 1 << 4,             /* its application raised */
-	GRD_CANCELLED = 1 << 5          /* it never reached the application: no totals */
-};
+/* How many slots have ever been claimed. */
+uint32_t grd_used(const struct grd_header *header, uint32_t count);
 
-uint64_t grd_forks(void);               /* behind this process, since the first such question */
-void grd_seat_take(struct grd_seat *seat, struct grd_slot *slot);
-void grd_seat_state(struct grd_seat *seat, uint32_t state);
-int grd_seat_begin(struct grd_seat *seat);              /* calling; 0: another process's seat */
-void grd_seat_respond(struct grd_seat *seat);           /* calling -> writing */
-void grd_seat_end(struct grd_seat *seat, uint32_t how);
-void grd_seat_fail(struct grd_seat *seat);              /* one that has ended was an error */
-void grd_seat_open(struct grd_seat *seat);              /* a websocket */
-void grd_seat_close(struct grd_seat *seat);
-
-/* The same in the slot that this process has attached, which a child has not: there they count
- * nowhere. */
-int grd_here_begin(void);                               /* always 1 */
-void grd_here_respond(void);
-void grd_here_end(uint32_t how);
-void grd_here_fail(void);
-void grd_here_open(void);
-void grd_here_close(void);
+/* Sum the totals of `count` slots and list those that are not free; returns how many. `busy` is
+ * of all owners that a slot ever had, ns, by slot. */
+uint32_t grd_read(struct grd_header *header, struct grd_slot *slots, uint32_t count,
+		  struct grd_row *rows, struct grd_totals *totals, uint64_t *busy);
 /* cffi: end */
+
+#define GRD_ONE_WRITING 1ull
+#define GRD_ONE_CALLING (1ull << GRD_GAUGE_BITS)
 
 #endif

@@ -118,5 +118,9 @@ def route_stop(environ, start_response):
     return reply(start_response, b"went on\n")
 
 
+def route_exit(environ, start_response):
+    os._exit(5)
+
+
 def route_headers(environ, start_response):
     return reply(start_response, environ.get("HTTP_COOKIE", "").encode())

@@ -94,13 +94,14 @@ def test_file_that_cannot_be_used(serve, gunicorn, tmp_path, make):
 def test_two_servers_on_one_file(serve, tmp_path):
     """The second says so and counts in memory; the first goes on undisturbed."""
     env = {"RAINDROPS_FILE": str(tmp_path / "board")}
-    with serve("--workers", "1", env=env) as first, serve("--workers", "1", env=env) as second:
+    with serve("--workers", "1", env=env) as first:
         first.ready(1)
-        second.ready(1)
-        first.get("/")
-        eventually(lambda: first.status()["requests"] == 1, "counted")
-        assert second.status()["requests"] == 0
-        one_warning(second, "file", "another server")
+        with serve("--workers", "1", env=env) as second:
+            second.ready(1)
+            first.get("/")
+            eventually(lambda: first.status()["requests"] == 1, "counted")
+            assert second.status()["requests"] == 0
+            one_warning(second, "file", "another server")
         assert first.warnings() == []
 
 

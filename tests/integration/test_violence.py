@@ -41,7 +41,10 @@ class Poll:
             except BROKEN:
                 continue  # the worker that was answering got killed
             totals = {"requests": status["requests"], "errors": status["errors"]}
-            totals |= status["responses"]
+            totals |= status["responses"] | status["exits"]
+            totals["busy"] = status["busy_seconds"]
+            totals["recorded"] = status["request_seconds"]["count"]
+            totals["queued"] = status["queue_seconds"]["count"]
             self.back += [(k, last[k], totals[k]) for k in last if totals[k] < last[k]]
             if status["calling"] + status["writing"] > most:
                 self.too_many.append(status)

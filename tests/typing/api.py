@@ -2,17 +2,25 @@
 
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from prometheus_client import Metric
 
 import gunicorn_raindrops
 from gunicorn_raindrops import (
+    ASGIMiddleware,
+    Gauge,
+    Histogram,
     InetDiagSocket,
     ListenStats,
+    Middleware,
+    PrometheusCollector,
     Raindrops,
     Struct,
     TCPInfo,
+    WorkerGauge,
     tcp_listener_stats,
     unix_listener_stats,
 )
@@ -138,3 +146,41 @@ def hooks() -> None:
         globals(), bind="127.0.0.1:9180", listeners=["/run/nginx.sock"]
     )
     assert_type(gunicorn_raindrops.__version__, str)
+
+
+def times() -> None:
+    """A histogram and what it held."""
+    with Histogram() as histogram:
+        assert_type(histogram.record(0.25), None)
+        held = histogram.read()
+        assert_type(held.count, int)
+        assert_type(held.sum, float)
+        assert_type(held.percentile(99), float | None)
+        assert_type(histogram.mean, float | None)
+        assert_type(str(histogram), str)
+
+
+class Own(Struct):
+    """Counters that the server shows."""
+
+    orders: int
+    stock: Gauge
+    sockets: WorkerGauge
+
+
+def own_counters(own: Own) -> None:
+    """Gauges are numbers like the others."""
+    assert_type(own.stock, int)
+    assert_type(own.incr_sockets(2), int)
+    own.stock -= 1
+
+
+def middlewares(wsgi: Callable[..., Any], asgi: Callable[..., Awaitable[None]]) -> None:
+    """Around any application."""
+    Middleware(wsgi, path="/_status", stats=Stats(), allow=["127.0.0.1"], token="secret")
+    ASGIMiddleware(asgi, file="/run/app.raindrops", max_workers=8, listeners=["127.0.0.1:80"])
+
+
+def collector() -> None:
+    """For a registry of the application's own."""
+    assert_type(list(PrometheusCollector().collect()), list[Metric])

@@ -1,0 +1,98 @@
+#include "current.h"
+
+#include <string.h>
+
+#include "atomic.h"
+
+enum { FIRST = 1, WORDS = sizeof(struct grd_current) / 8, HEAD = 3, TRIES = 8 };
+
+_Static_assert(sizeof(struct grd_current) == 128, "places are whole lines");
+_Static_assert(offsetof(struct grd_current, began) == 8 * FIRST, "turn is the word before");
+_Static_assert(offsetof(struct grd_current, text) == 8 * HEAD, "text begins a word");
+_Static_assert(GRD_CURRENT_PLACES == 32, "a bit each of those that are taken");
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Returns how many words there are to write. */
+static int fill(struct grd_current *next, struct grd_line line)
+{
+	next->method = least(line.method_size, GRD_CURRENT_METHOD);
+	next->path = least(line.path_size, GRD_CURRENT_TEXT - next->method);
+	next->cut = next->path < line.path_size;
+	memcpy(next->text, line.method, next->method);
+	memcpy(next->text + next->method, line.path, next->path);
+	return HEAD + (next->method + next->path + 7) / 8;
+}
+
+void grd_current_begin(struct grd_current *place, uint64_t now, struct grd_line line)
+{
+	uint64_t odd = grd_atomic_load(&place->turn) | 1, words[WORDS];
+	struct grd_current next = {.began = now};
+	int count = fill(&next, line);
+
+	memcpy(words, &next, sizeof(words));
+	grd_atomic_store(&place->turn, odd);
+	/* whoever sees a word of these sees the odd turn as well */
+	grd_atomic_fence_stores();
+	for (int i = FIRST; i < count; i++)
+		grd_atomic_store((uint64_t *)place + i, words[i]);
+	grd_atomic_release(&place->turn, odd + 1);
+}
+
+void grd_current_end(struct grd_current *place)
+{
+	grd_atomic_store(&place->began, 0);
+}
+
+static int copy_one(struct grd_current *copy, const struct grd_current *place)
+{
+	uint64_t words[WORDS];
+
+	words[0] = grd_atomic_acquire(&place->turn);
+	for (int i = FIRST; i < WORDS; i++)
+		words[i] = grd_atomic_load((const uint64_t *)place + i);
+	grd_atomic_fence();
+	memcpy(copy, words, sizeof(words));
+	return !(words[0] & 1) && grd_atomic_load(&place->turn) == words[0];
+}
+
+static const struct grd_current *find(const struct grd_current *places, uint64_t *began)
+{
+	const struct grd_current *oldest = NULL;
+
+	*began = UINT64_MAX;
+	for (int i = 0; i < GRD_CURRENT_PLACES; i++) {
+		uint64_t at = grd_atomic_load(&places[i].began);
+
+		if (at && at < *began) {
+			*began = at;
+			oldest = &places[i];
+		}
+	}
+	return oldest;
+}
+
+int grd_current_oldest(struct grd_current *copy, const struct grd_current *places)
+{
+	for (int i = 0; i < TRIES; i++) {
+		uint64_t began;
+		const struct grd_current *oldest = find(places, &began);
+
+		if (!oldest)
+			break;
+		if (copy_one(copy, oldest) && copy->began == began)
+			return 1;
+	}
+	*copy = (struct grd_current){0};
+	return 0;
+}
+
+void grd_current_clear(struct grd_current *places)
+{
+	for (int i = 0; i < GRD_CURRENT_PLACES; i++)
+		if (grd_atomic_load(&places[i].began))
+			grd_atomic_store(&places[i].began, 0);
+}

@@ -1,0 +1,214 @@
+"""How long requests wait and run, what workers do, and why they end."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from gunicorn_raindrops.scoreboard import Scoreboard
+
+from .servers import children, connect, eventually
+
+BROKEN = (OSError, http.client.HTTPException)
+NO_TIMEOUT = ["--timeout", "600"]
+
+
+def hold(server, path="/sleep?s=600", calling=1):
+    """Have a worker call the application for this; returns the client's socket."""
+    client = connect(server.address)
+    client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    eventually(lambda: server.text()["calling"] == calling, f"{calling} calling")
+    return client
+
+
+@pytest.mark.parametrize("defer_accept", ["on", "off"])
+def test_queue_and_request_are_told_apart(serve, gunicorn, worker_class, defer_accept):
+    """Behind a slow request another waits a third of a second or more: that is queue time by
+    kernel and proxy alike, within a tenth, and no request time; the slow one the other way."""
+    env = {"RAINDROPS_DEFER_ACCEPT": defer_accept, "RAINDROPS_QUEUE_HEADER": "on"}
+    with serve(*worker_class, "--threads", "1", gunicorn=gunicorn, env=env) as server:
+        server.ready(1)
+        with hold(server, "/sleep?s=0.6") as slow:
+            sent = time.time()
+            assert server.get("/", headers={"X-Request-Start": f"t={sent:.6f}"})[0] == 200
+            waited = time.time() - sent
+            slow.recv(100)
+        status = server.settled()
+        eventually(lambda: server.status()["requests"] == 2, "both counted")
+        status = server.status()
+        queue, request = status["queue_seconds"], status["request_seconds"]
+        assert waited > 0.3
+        assert queue["count"] == request["count"] == 2
+        assert queue["max"] == pytest.approx(waited, rel=0.1)
+        assert queue["header"]["count"] == 1
+        assert queue["header"]["max"] == pytest.approx(waited, rel=0.1)
+        assert queue["ignored"] == 0
+        assert 0.6 <= request["max"] < 0.6 + 0.1
+        assert queue["sum"] - queue["max"] < 0.1  # what the slow one has waited
+        assert request["sum"] - request["max"] < 0.1  # what the other one took
+
+
+def test_headers_of_strangers_and_nonsense(serve):
+    """Only a trusted proxy's header is read; what it says wrong is counted as ignored."""
+    env = {"RAINDROPS_QUEUE_HEADER": "on"}
+    for trusted, ignored in (("127.0.0.1", 2), ("10.1.2.3", 0)):
+        with serve("--forwarded-allow-ips", trusted, env=env) as server:
+            server.ready(1)
+            for value in ("soon", f"{time.time() + 100:.3f}"):
+                server.get("/", headers={"X-Queue-Start": value})
+            eventually(lambda s=server: s.status()["requests"] == 2, "both counted")
+            queue = server.status()["queue_seconds"]
+            assert (queue["header"]["count"], queue["ignored"]) == (0, ignored)
+            assert queue["count"] == 2
+
+
+def test_the_oldest_request_is_shown(serve, gunicorn):
+    """Its method, path and age, without its query string; nothing once it is over."""
+    args = ["--worker-class", "gthread", "--threads", "3", *NO_TIMEOUT]
+    with serve(*args, "--graceful-timeout", "1", gunicorn=gunicorn) as server:
+        assert server.ready(1)["workers"][0]["current"] is None
+        with hold(server, "/sleep?s=1.2&other=secret"):
+            with hold(server, "/sleep/?s=600&other=secret", calling=2):
+                (worker,) = server.status()["workers"]
+                first = worker["current"]
+                assert (first["method"], first["path"]) == ("GET", "/sleep")
+                assert "secret" not in server.ask("/_raindrops.json")[1].decode()
+                eventually(lambda: server.text()["calling"] == 1, "the first is over")
+                (worker,) = server.status()["workers"]
+                assert worker["current"]["path"] == "/sleep/"
+                assert worker["busy_seconds"] >= 1.2 + worker["current"]["seconds"] - 0.01
+
+
+def test_nothing_is_shown_where_it_is_switched_off(serve):
+    """Neither method nor path leave the worker."""
+    with serve(*NO_TIMEOUT, "--graceful-timeout", "1", env={"RAINDROPS_CURRENT": "off"}) as server:
+        server.ready(1)
+        with hold(server):
+            assert server.status()["workers"][0]["current"] is None
+            os.kill(server.workers()[0], signal.SIGKILL)
+            eventually(lambda: server.status()["killed"], "noticed")
+        assert server.status()["killed"][0]["current"] is None
+
+
+def test_a_timeout_names_the_request(serve, gunicorn, background):
+    """One worker takes gunicorn's SIGABRT and ends by itself, one has to be killed: log and status
+    name the requests that they were in, without query strings."""
+    args = ["--workers", "2", "--timeout", "2"]
+    with serve(*args, gunicorn=gunicorn, tracebacks=None) as server:
+        server.ready(2)
+        background.add(server.get, "/sleep?s=600&other=secret", timeout=30)
+        background.add(server.get, "/stop?secret", timeout=30)
+        for path in ("/sleep", "/stop"):
+            server.logged(rf"WARNING.*was killed by the timeout in 'GET {path}', \d\.\d s after")
+        status = server.status()
+        assert status["exits"]["timeout"] == 2
+        assert {one["current"]["path"] for one in status["killed"]} == {"/sleep", "/stop"}
+        assert {one["cause"] for one in status["killed"]} == {"timeout"}
+        assert all(2 <= one["current"]["seconds"] < 10 for one in status["killed"])
+        assert not any("secret" in line for line in server.log if "raindrops" in line)
+        background.join(errors=True)
+
+
+def test_exits_by_cause(serve, gunicorn):
+    """Each end of a worker is counted once, by what it ended of."""
+    args = ["--workers", "1", "--max-requests", "3", "--graceful-timeout", "2", *NO_TIMEOUT]
+    expected = dict.fromkeys(
+        ("graceful", "max_requests", "timeout", "killed", "boot_failure", "failed"), 0
+    )
+
+    def ended(cause):
+        expected[cause] += 1
+        eventually(lambda: server.status()["exits"] == expected, f"{expected}")
+        eventually(lambda: server.ready(1)["calling"] == 0, "a new worker")
+
+    with serve(*args, gunicorn=gunicorn, tracebacks=None) as server:
+        server.ready(1)
+        for _ in range(3):
+            server.get("/")
+        ended("max_requests")
+        os.kill(server.workers()[0], signal.SIGTERM)
+        ended("graceful")
+        os.kill(server.workers()[0], signal.SIGKILL)
+        ended("killed")
+        with contextlib.suppress(*BROKEN):
+            server.get("/exit")  # without a word: as if it had been killed
+        ended("killed")
+        with hold(server), contextlib.suppress(ProcessLookupError):
+            os.kill(server.workers()[0], signal.SIGKILL)
+            ended("killed")
+        server.logged(r"was killed in 'GET /sleep'")
+        latest, gone, idle = server.status()["killed"]
+        assert (latest["current"]["path"], latest["in_flight"]) == ("/sleep", 1)
+        assert gone["current"]["path"] == "/exit"
+        assert idle["current"] is None
+
+
+def test_boot_failures_are_kept_in_a_file(serve, gunicorn, tmp_path):
+    """gunicorn stops there, so nobody is left to ask; the next server knows."""
+    file = str(tmp_path / "board")
+    with serve(app="apps:nothing", gunicorn=gunicorn, env={"RAINDROPS_FILE": file}) as server:
+        server.process.wait(20)
+    board = Scoreboard(1, file)
+    assert board.read().exits["boot_failure"] == 1
+    board.forget_file()
+
+
+def test_busy_seconds_go_on_from_worker_to_worker(serve, gunicorn):
+    """What a killed worker's request had taken is kept; an idle worker adds nothing."""
+    with serve(*NO_TIMEOUT, gunicorn=gunicorn, tracebacks=None) as server:
+        server.ready(1)
+        busy = 0.0
+        for _ in range(3):
+            began = time.monotonic()
+            with hold(server):
+                os.kill(server.workers()[0], signal.SIGKILL)
+                eventually(lambda: server.text()["calling"] == 0, "reaped")
+            most = time.monotonic() - began
+            after = eventually(lambda: children(server.pid) and server.ready(1), "a new worker")
+            assert busy < after["busy_seconds"] <= busy + most + 0.01
+            busy = after["busy_seconds"]
+            assert after["workers"][0]["busy_seconds"] == 0
+        assert server.status()["busy_seconds"] == busy
+
+
+def test_readiness(serve):
+    """200 as long as nobody waits, 503 while somebody does."""
+    env = {"RAINDROPS_READY": "/ready", "RAINDROPS_READY_ABOVE": "1"}
+    with serve(*NO_TIMEOUT, "--graceful-timeout", "1", env=env) as server:
+        server.ready(1)
+        assert server.ask("/ready")[:2] == (200, b"ready\n")
+        assert server.get("/ready")[0] == 404  # not on the application's address
+        with hold(server):
+            assert server.ask("/ready")[0] == 200  # busy, but nobody waits
+            with connect(server.address):
+                eventually(lambda: server.ask("/ready")[0] == 503, "somebody waits")
+                assert server.ask("/ready")[1] == b"saturation is 2.00, above 1\n"
+            assert server.ask("/ready", method="POST")[0] == 405
+
+
+def marks(server, since):
+    return json.loads(server.ask(f"/_raindrops.json?since={since}")[1])["marks"]
+
+
+def test_marks_are_no_readers_own(serve, gunicorn):
+    """The most there were at once is told after it is over, to each reader since its own last
+    look, however often others look."""
+    args = ["--worker-class", "gthread", "--threads", "3"]
+    with serve(*args, gunicorn=gunicorn) as server:
+        first = server.ready(1)["time"]
+        with hold(server, "/sleep?s=0.4"), hold(server, "/sleep?s=0.4", calling=2):
+            eventually(lambda: server.text()["calling"] == 0, "both over")
+        eventually(lambda: server.status()["requests"] == 2, "both counted")
+        for _ in range(2):
+            found = marks(server, first)
+            assert found["since"]["calling"] == found["10s"]["calling"] == 2
+        # marks are kept by the second
+        eventually(
+            lambda: marks(server, server.status()["time"])["since"]["calling"] == 0,
+            "a quiet second",
+        )
+        assert marks(server, first)["since"]["calling"] == 2
