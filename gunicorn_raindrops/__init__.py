@@ -12,6 +12,7 @@ from .tcp_info import TCPInfo
 
 if TYPE_CHECKING:
     from .histogram import Histogram
+    from .last_data_recv import LastDataRecv
     from .middleware import ASGIMiddleware, Middleware
     from .prometheus import PrometheusCollector
 
@@ -22,6 +23,7 @@ __all__ = [
     "Gauge",
     "Histogram",
     "InetDiagSocket",
+    "LastDataRecv",
     "ListenStats",
     "Middleware",
     "PrometheusCollector",
@@ -39,6 +41,7 @@ __all__ = [
 _LATER = {
     "ASGIMiddleware": ".middleware",
     "Histogram": ".histogram",
+    "LastDataRecv": ".last_data_recv",
     "Middleware": ".middleware",
     "PrometheusCollector": ".prometheus",
 }

@@ -39,7 +39,7 @@ from gunicorn.glogging import Logger
 
 from . import __version__, exits, scoreboard, settings, unpatched, user_counters, workers
 from .queue_header import QueueHeader
-from .runtime import Ended, Runtime
+from .runtime import Ended, Push, Runtime
 from .snapshot import Arbiter
 from .way import Sync, Way, before
 
@@ -282,7 +282,8 @@ def post_worker_init(worker: Any) -> None:
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
     arbiter = _identity(worker.cfg, worker.ppid, runtime.started)
-    app = runtime.serve(arbiter, worker.sockets, _warner(worker))
+    warn = _warner(worker)
+    app = runtime.serve(arbiter, worker.sockets, warn, _pusher(worker.cfg, warn))
     exposes = runtime.settings.expose and not _hides_peers(worker.cfg)
     header = QueueHeader(worker.cfg.forwarded_allow_ips) if runtime.settings.queue_header else None
     counting = way(header)
@@ -293,6 +294,15 @@ def post_worker_init(worker: Any) -> None:
     if worker.cfg.reuse_port:  # the listeners are this worker's own
         runtime.defer_accept(worker.sockets)
     scoreboard.ready()
+
+
+def _pusher(cfg: Any, warn: Callable[[str], None]) -> Push | None:
+    """Return what sends snapshots where gunicorn's own statsd settings say; None for nowhere."""
+    if cfg.statsd_host is None:
+        return None
+    from . import statsd  # nobody else pays for it
+
+    return statsd.Pusher(cfg.statsd_host, cfg.statsd_prefix, cfg.dogstatsd_tags, warn).push
 
 
 @_guard

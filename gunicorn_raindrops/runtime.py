@@ -24,7 +24,7 @@ from . import exits, scoreboard, sock_diag, status, unpatched
 from .scoreboard import Claim, Scoreboard
 from .server import StatusServer, open_listener
 from .settings import Address, Settings
-from .snapshot import Arbiter, Sampler, name_of, serve_here
+from .snapshot import Arbiter, Sampler, Snapshot, name_of, serve_here
 from .status import StatusApp
 from .user_counters import UserCounters, find
 
@@ -35,6 +35,7 @@ KEPT = ("file", "max_workers")
 """Settings that are the scoreboard's own; it lasts as long as the server and its upgrades."""
 
 Warn = Callable[[str], None]
+Push = Callable[[Callable[[], Snapshot]], None]
 
 Ended = tuple[int, str]
 """The end of a worker: its pid, and the cause as its arbiter knows it, one of exits.CAUSES."""
@@ -324,8 +325,21 @@ class Runtime:
         if self._board is not None and self._mine is not None:
             self._board.exit(self._mine, cause)
 
-    def serve(self, arbiter: Arbiter, sockets: list[Any], warn: Warn) -> StatusApp | None:
-        """Start the status thread; returns what answers, also for an exposed status."""
+    def serve(
+        self,
+        arbiter: Arbiter,
+        sockets: list[Any],
+        warn: Warn,
+        push: Push | None = None,
+    ) -> StatusApp | None:
+        """Start the status thread; returns what answers, also for an exposed status.
+
+        Args:
+            arbiter: who runs this worker.
+            sockets: the application's listeners.
+            warn: called with a line when something fails.
+            push: called each second, in one worker at a time, with what takes a snapshot.
+        """
         if self._board is None:
             return None
         sampler = Sampler(
@@ -334,7 +348,9 @@ class Runtime:
         serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
         tick = self.seek if self._standing else None
-        if self._listener is not None:
+        if push is not None:
+            tick = functools.partial(self._push, self._board, sampler.take, push)
+        if self._listener is not None or push is not None:
             sock_diag.load()
             if unpatched.is_patched():
                 status.load()
@@ -343,6 +359,12 @@ class Runtime:
             except RuntimeError as error:  # the system's limit of threads
                 warn(f"this worker has no status thread: {error}")
         return app
+
+    def _push(self, board: Scoreboard, take: Callable[[], Snapshot], push: Push) -> bool:
+        self.seek()
+        if board.leads(os.getpid()):
+            push(take)
+        return True
 
 
 def _stop_listening(listener: Any, settings: Settings) -> None:

@@ -344,6 +344,18 @@ class Scoreboard:
             killed=exits.kept(self._header),
         )
 
+    def leads(self, pid: int) -> bool:
+        """Tell whether this process has the lowest slot of all that serve: one of them at a time
+        does what one should do for all. Those that are dead are passed over, not freed."""
+        used = lib.grd_used(self._header, self.slots)
+        rows = ffi.new("struct grd_row[]", used)
+        busy, totals = ffi.new("uint64_t[]", used), ffi.new("struct grd_totals *")
+        taken = lib.grd_read(self._header, self._slots, used, rows, totals, busy)
+        # As far as the first only: the kernel is asked about each.
+        serving = (rows[i] for i in range(taken) if rows[i].state == READY and _alive(rows[i]))
+        first = next(serving, None)
+        return first is not None and bool(first.pid == pid)
+
     def marks(self, seconds: float) -> Marks:
         """Return the high-water marks of the last `seconds`, up to MARK_SECONDS. They are kept by
         the second: up to one more counts."""

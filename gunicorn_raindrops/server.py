@@ -1,4 +1,4 @@
-"""The thread that serves the status address, in each worker.
+"""The thread that serves the status address, in each worker, and does what is due each second.
 
 Who owns what. The arbiter opens one listening socket before it forks; the thread of every worker
 waits on it, so whichever worker is free answers, also while all are busy with requests. The
@@ -185,7 +185,7 @@ class StatusServer:
     """Serves a `StatusApp` on a listening socket, in a thread of its own.
 
     Args:
-        listener: from `open_listener`.
+        listener: from `open_listener`; None: there is no status address, only the tick.
         app: what answers.
         warn: called with a line when something fails.
         arbiter: the pid of this process's parent, with which it goes.
@@ -209,7 +209,8 @@ class StatusServer:
         self._connections: dict[int, Connection] = {}
         self._sleep = unpatched.original("time", "sleep")
         self._poll = unpatched.original("select", "poll")()
-        self._poll.register(listener.fileno(), select.POLLIN)
+        if listener is not None:
+            self._poll.register(listener.fileno(), select.POLLIN)
         self._arbiter = _watched(arbiter)
         if self._arbiter is not None:
             self._poll.register(self._arbiter, select.POLLIN)
@@ -249,7 +250,7 @@ class StatusServer:
         for fd, event in ready:
             if fd == self._arbiter:
                 self._stop_listening()
-            elif fd == self._listener.fileno():
+            elif self._listener is not None and fd == self._listener.fileno():
                 shut = event != select.POLLIN  # by the arbiter, which listens elsewhere now
                 self._stop_listening() if shut or self._finishing else self._accept()
             elif fd in self._connections:
@@ -268,7 +269,7 @@ class StatusServer:
             os.close(self._arbiter)
             self._arbiter = None
         self._listening = False
-        if self._listener.fileno() >= 0:
+        if self._listener is not None and self._listener.fileno() >= 0:
             self._poll.unregister(self._listener.fileno())
             self._listener.close()
 

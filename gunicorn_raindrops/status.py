@@ -153,7 +153,7 @@ class StatusApp:
             import hmac  # not above: it brings along hashlib, which most servers have no need of
 
             self._is_same = hmac.compare_digest
-        self._renderers = {
+        self._renderers: dict[str, Renderer] = {
             settings.path: _text,
             f"{settings.path}.json": _json,
             f"{settings.path}.prom": _prometheus,

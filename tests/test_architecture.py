@@ -22,7 +22,7 @@ ORDER = [
     {"way"},
     {"__init__"},
     {"runtime"},
-    {"middleware", "server", "watcher"},
+    {"last_data_recv", "middleware", "server", "statsd", "watcher"},
     {"asgi", "tornado_requests", "wsgi"},
     {"queue_header"},
     {"http_head", "status"},

@@ -1,0 +1,89 @@
+"""LastDataRecv on real servers: a wait in the accept queue shows, once, whoever is asked."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from gunicorn_raindrops import tcp_listener_stats
+from gunicorn_raindrops.last_data_recv import PATH
+
+from .classes import among
+from .load import Gate
+from .servers import connect, eventually
+
+REQUEST = b"GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+HELD = 0.3  # seconds
+
+
+def ask(server):
+    """Return what the headers say."""
+    code, _, headers = server._ask(server.address, "GET", PATH, None, 20)
+    assert code == 200
+    return {name: int(value) for name, value in headers.items() if value.isdecimal()}
+
+
+def received(sock):
+    """Read a response to its end."""
+    return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+def test_a_wait_in_the_accept_queue(serve, gunicorn):
+    """What a request waited while the only worker was busy is the longest recorded, within 10 %."""
+    with serve("--workers", "1", gunicorn=gunicorn, app="waited:app") as server:
+        server.ready(1)
+        with contextlib.closing(Gate()) as gate, connect(server.address) as client:
+            held = gate.hold(server.address)
+            client.sendall(REQUEST)
+            sent = time.monotonic()
+            eventually(lambda: tcp_listener_stats(server.name)[server.name].queued == 1, "queued")
+            threading.Event().wait(HELD - (time.monotonic() - sent))
+            held.release()
+            received(client)
+            waited = (time.monotonic() - sent) * 1000
+        found = ask(server)
+        assert found["X-Count"] == 3
+        assert found["X-Max"] == pytest.approx(waited, rel=0.1)
+        assert found["X-Min"] < waited / 2
+
+
+@among("gthread", "gevent", "gevent_pywsgi", "tornado")
+def test_a_connection_counts_once(serve, gunicorn, kind):
+    """Its later requests are not counted, whichever of many workers has it."""
+    kind.available(gunicorn)
+    args = ("--workers", "2", "--preload", *kind.args)
+    with serve(*args, gunicorn=gunicorn, app="waited:app", tracebacks=None) as server:
+        server.ready(2)
+        before = ask(server)["X-Count"]
+        for _ in range(3):
+            with connect(server.address) as client:
+                for _ in range(5):
+                    client.sendall(b"GET /redirect HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert client.recv(4096).startswith(b"HTTP/1.1 302")
+        expected = 0 if kind.name == "tornado" else before + 4  # it gives no socket
+        assert ask(server)["X-Count"] == expected
+        server.kill()
+
+
+def test_a_unix_listener_counts_nothing(serve, tmp_path):
+    """Its clients are answered as ever."""
+    bind = ("127.0.0.1:0", f"unix:{tmp_path}/app.sock")
+    with serve("--workers", "1", bind=bind, app="waited:app") as server:
+        server.ready(1)
+        before = ask(server)["X-Count"]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(f"{tmp_path}/app.sock")
+            client.sendall(REQUEST)
+            assert received(client).startswith(b"HTTP/1.1 200")
+        assert ask(server)["X-Count"] == before + 1
+
+
+def test_an_application_that_raises(serve):
+    """Gunicorn has its error, and its connection is recorded."""
+    with serve("--workers", "1", app="waited:app", tracebacks=1) as server:
+        server.ready(1)
+        assert server.get("/boom")[0] == 500
+        assert ask(server)["X-Count"] == 2
