@@ -310,15 +310,14 @@ class Runtime:
         self._mine = claim
         return board.take(claim, age, capacity)
 
-    def seek(self) -> bool:
+    def seek(self) -> None:
         """Take over a slot that the arbiter has claimed for this worker since it came, when there
-        was none; true while there still is none."""
+        was none."""
         if self._standing and self._board is not None:
             claim = self._board.find_claim()
             if claim is not None and self._take(claim):
                 self._standing = False
                 scoreboard.ready()
-        return self._standing
 
     def leave(self, cause: str) -> None:
         """Count this worker's end: it leaves, and knows why."""
@@ -347,9 +346,7 @@ class Runtime:
         )
         serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
-        tick = self.seek if self._standing else None
-        if push is not None:
-            tick = functools.partial(self._push, self._board, sampler.take, push)
+        tick = functools.partial(self._each_second, self._board, sampler, push)
         if self._listener is not None or push is not None:
             sock_diag.load()
             if unpatched.is_patched():
@@ -360,11 +357,14 @@ class Runtime:
                 warn(f"this worker has no status thread: {error}")
         return app
 
-    def _push(self, board: Scoreboard, take: Callable[[], Snapshot], push: Push) -> bool:
+    def _each_second(self, board: Scoreboard, sampler: Sampler, push: Push | None) -> None:
         self.seek()
-        if board.leads(os.getpid()):
-            push(take)
-        return True
+        if not board.leads(os.getpid()):
+            return
+        if push is None:
+            sampler.look()
+        else:
+            push(sampler.take)
 
 
 def _stop_listening(listener: Any, settings: Settings) -> None:

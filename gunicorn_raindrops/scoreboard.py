@@ -348,13 +348,13 @@ class Scoreboard:
         """Tell whether this process has the lowest slot of all that serve: one of them at a time
         does what one should do for all. Those that are dead are passed over, not freed."""
         used = lib.grd_used(self._header, self.slots)
-        rows = ffi.new("struct grd_row[]", used)
-        busy, totals = ffi.new("uint64_t[]", used), ffi.new("struct grd_totals *")
-        taken = lib.grd_read(self._header, self._slots, used, rows, totals, busy)
-        # As far as the first only: the kernel is asked about each.
-        serving = (rows[i] for i in range(taken) if rows[i].state == READY and _alive(rows[i]))
-        first = next(serving, None)
-        return first is not None and bool(first.pid == pid)
+        row = ffi.new("struct grd_row *")
+        slot = lib.grd_find(self._slots, used, 0, READY, row)
+        while slot >= 0:
+            if _alive(row):
+                return bool(row.pid == pid)
+            slot = lib.grd_find(self._slots, used, slot + 1, READY, row)
+        return False
 
     def marks(self, seconds: float) -> Marks:
         """Return the high-water marks of the last `seconds`, up to MARK_SECONDS. They are kept by

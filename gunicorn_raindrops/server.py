@@ -189,7 +189,7 @@ class StatusServer:
         app: what answers.
         warn: called with a line when something fails.
         arbiter: the pid of this process's parent, with which it goes.
-        tick: called once a second, as long as it returns true.
+        tick: called once a second, until it raises.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class StatusServer:
         app: StatusApp,
         warn: Callable[[str], None],
         arbiter: int,
-        tick: Callable[[], bool] | None = None,
+        tick: Callable[[], object] | None = None,
     ) -> None:
         self._listener = listener
         self._app = app
@@ -260,7 +260,14 @@ class StatusServer:
                 self._drop(connection).expire()
         if self._tick is not None and self._tick_at <= _now():
             self._tick_at = _now() + TICK_SECONDS
-            self._tick = self._tick if self._tick() else None
+            self._do(self._tick)
+
+    def _do(self, tick: Callable[[], object]) -> None:
+        try:
+            tick()
+        except Exception as error:  # whatever it is, the status is answered
+            self._tick = None
+            self._warn(f"what is due each second is left out: {type(error).__name__}: {error}")
 
     def _stop_listening(self) -> None:
         """Leave the listener to whoever else has it."""

@@ -238,6 +238,16 @@ class Sampler:
             marks=self._marks(since),
         )
 
+    def look(self) -> None:
+        """Take notice of how many connections wait, for the marks."""
+        inet = [name for name in self._inet if name in self._own]
+        unix = [name for name in self._unix if name in self._own]
+        stats = {
+            **self._ask(kernel.tcp_listener_stats, inet, False),
+            **self._ask(kernel.unix_listener_stats, unix, False),
+        }
+        self._board.saw_queued(sum(one.queued or 0 for one in stats.values()))
+
     def _marks(self, since: float | None) -> Mapping[str, Marks | None]:
         windows = dict(MARKS)
         if since is not None:

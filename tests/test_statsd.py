@@ -246,12 +246,34 @@ def test_a_tick_without_a_status_address():
 
     def tick():
         ticked.release()
-        return True
 
     pid = os.fork()
     if pid == 0:  # the thread stays until its process ends
         with contextlib.suppress(BaseException):
             StatusServer(None, None, print, os.getppid(), tick).start()
             os._exit(0 if all(ticked.acquire(timeout=5) for _ in range(2)) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_tick_that_fails():
+    """It is warned of once, and not tried again."""
+    warned = threading.Semaphore(0)
+    lines = []
+
+    def warn(line):
+        lines.append(line)
+        warned.release()
+
+    def tick():
+        raise LookupError("broken")
+
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            StatusServer(None, None, warn, os.getppid(), tick).start()
+            once = warned.acquire(timeout=5) and not warned.acquire(timeout=2.5)
+            expected = "what is due each second is left out: LookupError: broken"
+            os._exit(0 if once and lines == [expected] else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

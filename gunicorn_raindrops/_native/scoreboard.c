@@ -269,6 +269,15 @@ static int settle(struct grd_slot *slot, struct grd_row *row)
 	return 0;
 }
 
+int64_t grd_find(struct grd_slot *slots, uint32_t count, uint32_t from, uint32_t state,
+		 struct grd_row *row)
+{
+	for (uint32_t i = from; i < count; i++)
+		if (settle(&slots[i], row) && row->state == state)
+			return i;
+	return -1;
+}
+
 int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
 	uint64_t now = grd_atomic_acquire(&slot->owner);

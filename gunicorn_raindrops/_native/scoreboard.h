@@ -182,6 +182,10 @@ int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed
 void grd_most(const struct grd_header *header, uint32_t seconds, struct grd_most *most);
 void grd_saw_queued(struct grd_header *header, uint64_t queued);
 
+/* Look for the first slot from index `from` on that is in a state; its index, or -1. */
+int64_t grd_find(struct grd_slot *slots, uint32_t count, uint32_t from, uint32_t state,
+		 struct grd_row *row);
+
 /* How many slots have ever been claimed. */
 uint32_t grd_used(const struct grd_header *header, uint32_t count);
 

@@ -107,7 +107,7 @@ def test_what_is_sent(serve, gunicorn, statsd):
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         backlog = "127_0_0_1_" + str(server.address[1])
         statsd.says(busy_workers=2, total_workers=2, in_flight=2, **{backlog: 1})
-        rounds = statsd.more(3)
+        rounds = statsd.more(2)
         status = server.status()
         assert len(sources(rounds)) == 1
         assert rounds[-1][1] == {
@@ -128,9 +128,9 @@ def test_the_sender_is_killed(serve, gunicorn, statsd):
         os.kill(min(workers, key=lambda one: one["slot"])["pid"], signal.SIGKILL)
         eventually(lambda: statsd.rounds[-1][0] != first, "another sender")
         server.ready(2)
-        eventually(lambda: len(sources(statsd.more(3))) == 1, "one sender")
-        assert statsd.more(1)[0][0] != first
         statsd.says(busy_workers=0, total_workers=2, in_flight=0)
+        eventually(lambda: len(sources(statsd.more(2))) == 1, "one sender")
+        assert statsd.rounds[-1][0] != first
 
 
 def test_two_generations(serve, statsd):
@@ -139,13 +139,12 @@ def test_two_generations(serve, statsd):
         server.ready(2)
         server.upgrade(2)
         statsd.says(total_workers=4)
-        assert len(sources(statsd.more(3))) == 1
+        assert len(sources(statsd.more(2))) == 1
         server.end(server.process.pid)
         statsd.says(total_workers=2)
-        assert len(sources(statsd.more(3))) == 1
 
 
-@among("gthread", "gevent", "gevent_pywsgi", "eventlet", "tornado", "asgi")
+@among("gevent", "eventlet", "asgi")
 def test_worker_classes(serve, gunicorn, kind, statsd):
     """A real thread sends, whatever is patched: also while the hub is blocked."""
     kind.available(gunicorn)
@@ -153,7 +152,7 @@ def test_worker_classes(serve, gunicorn, kind, statsd):
     with serve(*given, gunicorn=gunicorn, app=kind.app, tracebacks=None) as server:
         server.ready(1)
         with connect(server.address) as client:
-            client.sendall(b"GET /spin?s=5 HTTP/1.0\r\n\r\n")
+            client.sendall(b"GET /spin?s=2.5 HTTP/1.0\r\n\r\n")
             statsd.says(busy_workers=1, total_workers=1, in_flight=1)
         statsd.says(busy_workers=0)
         assert server.warnings() == []

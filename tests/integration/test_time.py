@@ -212,3 +212,15 @@ def test_marks_are_no_readers_own(serve, gunicorn):
             "a quiet second",
         )
         assert marks(server, first)["since"]["calling"] == 2
+
+
+def test_a_queue_that_nobody_looked_at(serve, gunicorn):
+    """A worker's thread looks each second, so that the mark is there for whoever comes later."""
+    with serve(*NO_TIMEOUT, gunicorn=gunicorn) as server:
+        first = server.ready(1)["time"]
+        with hold(server, "/sleep?s=1.6"), connect(server.address) as waiting:
+            waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert waiting.recv(100)  # nobody has read the status since it came
+        found = marks(server, first)
+        assert (found["since"]["queued"], found["10s"]["queued"]) == (1, 1)
+        assert server.status()["listeners"][0]["queued"] == 0
