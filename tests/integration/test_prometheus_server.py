@@ -1,0 +1,151 @@
+"""A real Prometheus scrapes a real server, through restarts, under load; what it makes of it."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from .load import Load
+from .servers import WAIT, children, eventually
+
+KILLS = 200
+WINDOW = 5  # seconds of a rate
+
+CONFIG = """
+scrape_configs:
+  - job_name: gunicorn
+    scrape_interval: 250ms
+    scrape_timeout: 250ms
+    static_configs: [{{targets: ["{0}:{1}"]}}]
+"""
+
+COUNTERS = re.compile("gunicorn_.*_(total|count|sum|bucket)")
+
+
+class Prometheus:
+    """A Prometheus of its own, with its memory in a directory; use it in `with`."""
+
+    def __init__(self, tmp_path, target):
+        for name in ("prometheus", "promtool"):
+            if shutil.which(name) is None:
+                pytest.skip(f"no {name}: apt-get install prometheus")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._address = f"127.0.0.1:{free.getsockname()[1]}"
+        config = tmp_path / "prometheus.yml"
+        config.write_text(CONFIG.format(*target))
+        self._command = [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+            f"--web.listen-address={self._address}",
+            "--log.level=error",
+        ]
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._command)
+        eventually(self._has_scraped, "a first scrape")
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(WAIT)
+
+    def _ask(self, path):
+        with urllib.request.urlopen(f"http://{self._address}/api/v1/{path}", timeout=WAIT) as found:
+            return json.load(found)["data"]
+
+    def query(self, expression):
+        """Return the values that an expression has now, in a list."""
+        result = self._ask("query?" + urllib.parse.urlencode({"query": expression}))["result"]
+        return [float(one["value"][1]) for one in result]
+
+    def counters(self):
+        """Return the names of all series of ours that count."""
+        return [name for name in self._ask("label/__name__/values") if COUNTERS.fullmatch(name)]
+
+    def _has_scraped(self):
+        with contextlib.suppress(OSError):  # it does not listen yet
+            return self.query("up == 1")
+        return None
+
+
+def kill(server, number):
+    """SIGKILL so many workers, one after the other, under way with whatever they are in."""
+    chance = random.Random(number)
+    for _ in range(number):
+        pids = eventually(lambda: children(server.pid), "workers")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(chance.choice(pids), signal.SIGKILL)
+        threading.Event().wait(chance.uniform(0.02, 0.08))
+
+
+def sleep_on(server, until):
+    """Ask for short sleeps, one after the other; returns for how long requests were under way."""
+    inside = 0.0
+    while time.monotonic() < until:
+        began = time.monotonic()
+        assert server.get("/sleep?s=0.2")[0] == 200
+        inside += time.monotonic() - began
+    return inside
+
+
+def test_restarts_under_load(serve, tmp_path, background):
+    """200 restarts: the number of series stays, no counter is reset, the total is exact; and the
+    rate of the busy seconds is the load offered, within 5 %."""
+    args = ["--workers", "4", "--timeout", "600"]
+    with serve(*args, tracebacks=None) as server:
+        server.ready(4)
+        with Prometheus(tmp_path, server.status_address) as prometheus:
+            with Load(server.address, rate=200):
+                kill(server, KILLS)
+            server.ready(4)
+            assert server.status()["exits"]["killed"] == KILLS
+
+            until = time.monotonic() + WINDOW + 2
+            for _ in range(3):
+                background.add(sleep_on, server, until)
+            threading.Event().wait(WINDOW + 1)
+            (busy,) = prometheus.query(f"sum(rate(gunicorn_worker_busy_seconds_total[{WINDOW}s]))")
+            offered = sum(background.join()) / (WINDOW + 2)
+            assert busy == pytest.approx(offered, rel=0.05)
+
+            total = server.settled()["requests"]
+            eventually(
+                lambda: prometheus.query("gunicorn_requests_total") == [total], "the whole total"
+            )
+            assert prometheus.query('gunicorn_worker_exits_total{reason="killed"}') == [KILLS]
+            resets = {
+                name: prometheus.query(f"sum(resets({name}[10m]))")
+                for name in prometheus.counters()
+            }
+            assert len(resets) > 10
+            assert resets == {name: [0] for name in resets}
+            # a scrape whose worker was killed has no samples at all
+            scraped = "((scrape_samples_scraped > 0)[10m:250ms])"
+            least, most = (prometheus.query(f"{end}_over_time{scraped}") for end in ("min", "max"))
+            assert least == most != []
+            assert prometheus.query(f"count_over_time{scraped}")[0] > 40
+
+
+def test_promtool(serve):
+    """It finds nothing to complain of, neither in names nor in types or texts."""
+    if shutil.which("promtool") is None:
+        pytest.skip("no promtool: apt-get install prometheus")
+    with serve("--workers", "2") as server:
+        server.ready(2)
+        server.get("/")
+        code, body, _ = server.ask("/metrics")
+        assert code == 200
+        done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
