@@ -74,6 +74,7 @@ def install(python: Version, gunicorn: str, interpreter: Path, wheel: Path) -> P
     packages = [f"gunicorn=={gunicorn}", *PACKAGES]
     if gunicorn.startswith("20."):
         packages.append("setuptools<81")  # it imports pkg_resources
+        packages.append("uvicorn<0.36")  # the uvicorn-worker that takes it knows no later one
     return environment(f"{KEPT}/{python[0]}.{python[1]}-{gunicorn}", interpreter, wheel, *packages)
 
 
