@@ -1,6 +1,7 @@
 """Gunicorn's worker classes, and what a test must know of each."""
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -73,8 +74,13 @@ ASGI = "asgi_apps:app"
 BOTH = ("current", "23")
 FILES = frozenset({"/file?size=50000000"})
 BIG = frozenset({"/big?size=50000000"})
-# CVE-2024-12254: asyncio's writelines() takes any amount, and has nobody wait for the client.
-HASTY = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
+# Where asgi's writing waits for no client: before gunicorn 25, and where asyncio's writelines()
+# takes any amount at once (CVE-2024-12254).
+HASTY = (
+    int(importlib.metadata.version("gunicorn").partition(".")[0]) < 25
+    or (3, 12) <= sys.version_info < (3, 12, 9)
+    or (3, 13) <= sys.version_info < (3, 13, 2)
+)
 
 CLASSES = {
     one.name: one
