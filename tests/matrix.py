@@ -3,13 +3,14 @@
 Usage: matrix.py [--python 3.11 ...] [--gunicorn 23 ...] [--worker-class sync ...]; without
 arguments all there is: the supported Pythons of pyenv's, the last release of each gunicorn that is
 supported, the worker classes of the tests. A cell of the table says pass, FAIL (the output is kept,
-and named below), or a number that refers to a reason why there is nothing to run.
+and named below), or a number that refers to a reason why there is nothing to run. With --go-on a
+cell that passed in a former run is not run again.
 """
 
 import argparse
 import itertools
 import os
-import subprocess
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,25 +22,19 @@ from wheels import ROOT, Version, environment, pytest, pythons, wheel_and_tests
 
 GUNICORNS = ["20.1.0", "21.2.0", "22.0.0", "23.0.0", "24.1.1", "25.3.0", "26.2.0", "27.0.1"]
 KEPT = ".venv-matrix"
-AT_ONCE = 2  # they mostly wait
-# By file, which of its tests; each is run for one worker class alone.
-COUNTING = {
-    "tests/integration/test_counting.py": "current",
-    "tests/integration/test_exact.py": "current",
+AT_ONCE = 3  # they mostly wait
+COUNTING = "test_counting or test_exact"
+LIFE = "test_life and (test_reload or test_max_requests or test_upgrade_twice)"
+LIVING = ("sync", "gthread")
+FILES = [f"tests/integration/test_{name}.py" for name in ("counting", "exact", "life")]
+# What worker classes need beside gunicorn.
+PACKAGES = ["gevent", "eventlet", "tornado", "uvicorn", "uvicorn-worker", "websockets"]
+# From which gunicorn on, and before which, a worker class can be tried, and why.
+SINCE = {
+    "asgi": ((24, 1), "asgi came with gunicorn 24.1"),
+    "eventlet": ((21,), "gunicorn 20.1 needs eventlet < 0.30.3, which needs Python < 3.10"),
 }
-LIFE = {"tests/integration/test_life.py": "current and (test_reload or twice or max_requests)"}
-TESTS = {"sync": COUNTING | LIFE, "gthread": COUNTING | LIFE}
-# Beside gunicorn itself, a worker class may need packages, and not be in every gunicorn.
-PACKAGES = {
-    "gevent": ["gevent"],
-    "gevent_pywsgi": ["gevent"],
-    "eventlet": ["eventlet"],
-    "tornado": ["tornado"],
-    "uvicorn_worker.UvicornWorker": ["uvicorn", "uvicorn-worker"],
-    "uvicorn.workers.UvicornWorker": ["uvicorn"],
-}
-SINCE = {"asgi": (24, 1)}
-UNTIL = {"eventlet": (26,)}
+UNTIL = {"eventlet": ((26,), "eventlet went with gunicorn 26")}
 
 
 @dataclass(frozen=True)
@@ -55,55 +50,48 @@ class Cell:
         """What its files are called."""
         return f"{self.python[0]}.{self.python[1]}-{self.gunicorn}-{self.worker_class}"
 
+    @property
+    def log(self) -> Path:
+        """Where its output is kept; the last line is its result."""
+        return ROOT / KEPT / f"{self.name}.log"
+
+    def has_passed(self) -> bool:
+        """Tell whether it did in a former run."""
+        return self.log.exists() and self.log.read_text().endswith("\npass\n")
+
     def inapplicable(self) -> str | None:
         """Return why there is nothing to run; None if there is."""
         version = tuple(int(part) for part in self.gunicorn.split("."))
-        since, until = SINCE.get(self.worker_class), UNTIL.get(self.worker_class)
-        if since and version < since:
-            return f"{self.worker_class} came with gunicorn {'.'.join(map(str, since))}"
-        if until and version >= until:
-            return f"{self.worker_class} went with gunicorn {'.'.join(map(str, until))}"
-        return None
+        since, why_since = SINCE.get(self.worker_class, (version, None))
+        until, why_until = UNTIL.get(self.worker_class, (None, None))
+        if version < since:
+            return why_since
+        return why_until if until and version >= until else None
 
 
-def install(cell: Cell, python: Path, wheel: Path) -> Path:
-    """Return the interpreter of a virtual environment for a cell."""
-    packages = [f"gunicorn=={cell.gunicorn}", *PACKAGES.get(cell.worker_class, [])]
-    if cell.gunicorn.startswith("20."):
+def install(python: Version, gunicorn: str, interpreter: Path, wheel: Path) -> Path:
+    """Return the interpreter of a virtual environment for cells of one gunicorn."""
+    packages = [f"gunicorn=={gunicorn}", *PACKAGES]
+    if gunicorn.startswith("20."):
         packages.append("setuptools<81")  # it imports pkg_resources
-    name = f"{cell.python[0]}.{cell.python[1]}-{cell.gunicorn}"
-    return environment(f"{KEPT}/{name}", python, wheel, *packages)
+        packages.append("uvicorn<0.36")  # the uvicorn-worker that takes it knows no later one
+    return environment(f"{KEPT}/{python[0]}.{python[1]}-{gunicorn}", interpreter, wheel, *packages)
 
 
-def run(cell: Cell, python: Path, wheel: Path, here: Path) -> str:
-    """Run one cell; returns what stands in the table."""
-    reason = cell.inapplicable()
-    if reason:
-        return reason
+def run(cell: Cell, interpreter: Path, here: Path) -> str:
+    """Run one cell; returns what stands in the table. A cell passes only if tests have."""
     began = time.monotonic()
-    log = ROOT / KEPT / f"{cell.name}.log"
-    log.parent.mkdir(exist_ok=True)
-    with log.open("w") as output:
-        try:
-            interpreter = install(cell, python, wheel)
-        except subprocess.CalledProcessError as error:
-            return f"cannot be installed: {error}"
-        good = all(
-            pytest(
-                interpreter,
-                here,
-                path,
-                "-k",
-                which,
-                env=os.environ | {"WORKER_CLASS": cell.worker_class},
-                stdout=output,
-                stderr=output,
-            )
-            == 0
-            for path, which in TESTS.get(cell.worker_class, COUNTING).items()
-        )
-    result = "pass" if good else "FAIL"
-    print(f"{cell.name}: {result}, {time.monotonic() - began:.0f} s", flush=True)
+    tests = f"{COUNTING} or {LIFE}" if cell.worker_class in LIVING else COUNTING
+    command = [*FILES, "-k", f"current and ({tests})"]
+    env = os.environ | {"WORKER_CLASS": cell.worker_class}
+    with cell.log.open("w") as output:
+        status = pytest(interpreter, here, *command, env=env, stdout=output, stderr=output)
+    passed = re.findall(r"^(\d+) passed", cell.log.read_text(), re.MULTILINE)
+    result = "pass" if status == 0 and passed else "FAIL"
+    with cell.log.open("a") as output:
+        print(result, file=output)
+    took = f"{time.monotonic() - began:.0f} s"
+    print(f"{cell.name}: {result}, {passed[-1] if passed else 'not all'} tests, {took}", flush=True)
     return result
 
 
@@ -111,31 +99,41 @@ def table(results: dict[Cell, str]) -> str:
     """Return all results as text: a line for each Python and worker class."""
     gunicorns = list(dict.fromkeys(cell.gunicorn for cell in results))
     reasons: list[str] = []
-    lines = ["".join(f"{word:<9}" for word in ["Python", "class", *gunicorns])]
+    lines = [line("Python", "worker class", *gunicorns)]
     for python, worker_class in dict.fromkeys((c.python, c.worker_class) for c in results):
-        words = [f"{python[0]}.{python[1]}", worker_class]
+        words = []
         for gunicorn in gunicorns:
             result = results[Cell(python, gunicorn, worker_class)]
             if result not in ("pass", "FAIL"):
                 reasons += [] if result in reasons else [result]
                 result = f"({reasons.index(result) + 1})"
             words.append(result)
-        lines.append("".join(f"{word:<9}" for word in words))
+        lines.append(line(f"{python[0]}.{python[1]}", worker_class, *words))
     lines += [f"({number}) {reason}" for number, reason in enumerate(reasons, 1)]
     for cell, result in results.items():
         if result == "FAIL":
-            lines.append(f"{cell.name}: see {KEPT}/{cell.name}.log")
+            lines.append(f"{cell.name}: see {cell.log.relative_to(ROOT)}")
     return "\n".join(lines)
 
 
-def chosen() -> list[Cell]:
-    """Return the cells that the arguments name."""
+def line(python: str, worker_class: str, *words: str) -> str:
+    """Return a line of the table."""
+    return f"{python:<8}{worker_class:<32}{''.join(f'{word:<8}' for word in words)}".rstrip()
+
+
+def arguments() -> argparse.Namespace:
+    """Return the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     there = [f"{major}.{minor}" for major, minor in pythons()]
     parser.add_argument("--python", nargs="+", choices=there, default=there)
     parser.add_argument("--gunicorn", nargs="+", metavar="VERSION", default=GUNICORNS)
     parser.add_argument("--worker-class", nargs="+", choices=CLASSES, default=list(CLASSES))
-    args = parser.parse_args()
+    parser.add_argument("--go-on", action="store_true")
+    return parser.parse_args()
+
+
+def chosen(args: argparse.Namespace) -> list[Cell]:
+    """Return the cells that the arguments name."""
     gunicorns = [g for g in GUNICORNS if any(f"{g}.".startswith(f"{a}.") for a in args.gunicorn)]
     versions = [(int(major), int(minor)) for major, minor in (v.split(".") for v in args.python)]
     return [Cell(*one) for one in itertools.product(versions, gunicorns, args.worker_class)]
@@ -143,17 +141,21 @@ def chosen() -> list[Cell]:
 
 def main() -> int:
     """Run the cells; returns 1 if one failed."""
-    cells, interpreters = chosen(), pythons()
-    results = dict.fromkeys(cells, "")
+    args = arguments()
+    cells, interpreters = chosen(args), pythons()
+    results = {cell: cell.inapplicable() or "" for cell in cells}
+    if args.go_on:
+        results |= {cell: "pass" for cell in cells if not results[cell] and cell.has_passed()}
     with wheel_and_tests() as (wheel, here), ThreadPoolExecutor(AT_ONCE) as pool:
 
         def run_all(python: Version, gunicorn: str) -> None:
             """Run the cells that share an environment, one after the other."""
-            for cell in cells:
-                if (cell.python, cell.gunicorn) == (python, gunicorn):
-                    results[cell] = run(cell, interpreters[python], wheel, here)
+            interpreter = install(python, gunicorn, interpreters[python], wheel)
+            for cell, result in results.items():
+                if (cell.python, cell.gunicorn) == (python, gunicorn) and not result:
+                    results[cell] = run(cell, interpreter, here)
 
-        environments = dict.fromkeys((cell.python, cell.gunicorn) for cell in cells)
+        environments = dict.fromkeys((c.python, c.gunicorn) for c in cells if not results[c])
         list(pool.map(lambda names: run_all(*names), environments))
     print(table(results))
     return 1 if "FAIL" in results.values() else 0

@@ -61,8 +61,9 @@ def environment(name: str, python: Path, wheel: Path, *packages: str) -> Path:
     """
     venv = ROOT / name
     if not (venv / "bin/python").exists():
-        run(python, "-m", "venv", venv)
-    pip = [venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        run(python, "-m", "venv", "--without-pip", venv)
+    pip = [sys.executable, "-m", "pip", "--python", venv / "bin/python", "install"]
+    pip += ["-q", "--disable-pip-version-check"]
     run(*pip, wheel, *NEEDED, *packages)
     run(*pip, "--force-reinstall", "--no-deps", wheel)
     return venv / "bin/python"

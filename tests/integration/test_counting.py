@@ -148,11 +148,11 @@ def test_a_client_that_goes_away_is_counted_and_no_error(shared):
 
 
 def test_a_request_that_never_reaches_the_application_is_not_counted(shared):
-    """gunicorn answers 400 by itself."""
+    """gunicorn answers 400 by itself; asgi just hangs up, before 25."""
     since = Since(shared)
     with connect(shared.address) as client:
         client.sendall(b"RUBBISH\r\n\r\n")
-        assert b" 400 " in client.recv(100)
+        assert client.recv(100)[9:12] in (b"400", b"")
     assert shared.get("/")[0] == 200
     assert since.requests(1) == {"requests": 1, "2xx": 1}
 

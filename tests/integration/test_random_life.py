@@ -217,19 +217,24 @@ class Life(RuleBasedStateMachine):
         self.check()
 
     # Who holds a request is the kernel's choice, and so is whom a kill takes along. What hypothesis
-    # may choose next must not depend on it: these rules see for themselves.
+    # may choose next must not depend on it: these rules see for themselves, and where there is
+    # nothing for them to do, a burst is the event.
 
     @rule()
     def hold(self):
         if len(self.held) < held_most(self.kind, self.total):
             self.held.append(self.gate.hold(self.server.address))
             self.check()
+        else:
+            self.burst()
 
     @rule()
     def release(self):
         if self.held:
             self.let_go(self.held.pop(0))
             self.check()
+        else:
+            self.burst()
 
     @rule()
     def hang_up(self):
@@ -237,6 +242,8 @@ class Life(RuleBasedStateMachine):
             self.held.pop().hang_up()
             self.sure += 1
             self.check()
+        else:
+            self.burst()
 
     @rule(which=st.sampled_from([FIRST, SECOND]))
     def hup(self, which):
@@ -335,7 +342,7 @@ def test_random_life():
     sequences, events = (int(number) for number in (chosen or FEW).split("x"))
     config = settings(
         max_examples=sequences,
-        stateful_step_count=events,
+        stateful_step_count=1 + events,  # the start is one
         derandomize=not chosen,
         database=None,
         deadline=None,
