@@ -22,6 +22,7 @@ BENCHMARKS = {
     "worker_classes": QUICK,
     "convoy": QUICK,
     "histogram": QUICK,
+    "scrape": QUICK,
     "listeners": ["--rounds", "5"],
 }
 """The benchmarks, and what makes each a quick one."""

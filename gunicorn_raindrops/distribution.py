@@ -35,6 +35,10 @@ def floor_of(bucket: int) -> int:
     return 0 if bucket == 0 else (PARTS + part) * (LOWEST // PARTS) << octave
 
 
+_OCTAVES = [(i, floor_of(i + 1) / 1e9) for i in range(0, LAST, PARTS)]
+"""Where octaves end: the last bucket before, and the bound in seconds."""
+
+
 class Distribution:
     """The durations that one or more histograms held, in seconds.
 
@@ -137,8 +141,7 @@ class Distribution:
     def reached(self, least: float, most: float) -> Iterator[tuple[float, int]]:
         """Yield (bound, count of durations below it), in order: the bounds are those powers of two
         nanoseconds that lie from `least` to `most` seconds, where the counts are exact."""
-        for i in range(0, LAST, PARTS):
-            bound = floor_of(i + 1) / 1e9
+        for i, bound in _OCTAVES:
             if least <= bound <= most:
                 yield bound, self._reached[i]
 
