@@ -34,6 +34,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar
 
 import gunicorn
+from gunicorn import arbiter as gunicorn_arbiter
 from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
@@ -263,7 +264,7 @@ def post_fork(server: Any, worker: Any) -> None:
     runtime.take(worker, worker.age, way.capacity(worker) if way else 0)
     if way:
         way.watch_exit(worker)
-        before(worker, "handle_abort", _aborting)
+        before(worker, way.abort, _aborting)
 
 
 def _aborting() -> None:
@@ -291,6 +292,7 @@ def post_worker_init(worker: Any) -> None:
     if not way.hooks:
         _put_back(worker.cfg)
     counting.wrap(worker, app if exposes else None)
+    counting.watch_signals(functools.partial(_leave, worker, None))
     if worker.cfg.reuse_port:  # the listeners are this worker's own
         runtime.defer_accept(worker.sockets)
     scoreboard.ready()
@@ -309,7 +311,11 @@ def _pusher(cfg: Any, warn: Callable[[str], None]) -> Push | None:
 def worker_exit(server: Any, worker: Any) -> None:
     """Count why this worker ends. Before gunicorn 24 the arbiter calls this, too, for a worker
     that it finds gone, and a process that the application has forked may always."""
-    cause = _cause(worker, _error())
+    _leave(worker, _error())
+
+
+def _leave(worker: Any, error: BaseException | None) -> None:
+    cause = _cause(worker, error)
     if _process.runtime is not None and worker.pid == os.getpid() and cause is not None:
         _process.runtime.leave(cause)
 
@@ -321,7 +327,11 @@ def _cause(worker: Any, error: BaseException | None) -> str | None:
     code = error.code if isinstance(error, SystemExit) else error
     if not code:
         return exits.MAX_REQUESTS if worker.nr >= worker.max_requests else exits.GRACEFUL
-    return exits.FAILED if worker.booted else exits.BOOT_FAILURE
+    # gunicorn's asgi and uvicorn's workers boot on, with the lifespan, when it says booted
+    return exits.FAILED if worker.booted and code not in _NOT_BOOTED else exits.BOOT_FAILURE
+
+
+_NOT_BOOTED = (gunicorn_arbiter.Arbiter.WORKER_BOOT_ERROR, gunicorn_arbiter.Arbiter.APP_LOAD_ERROR)
 
 
 def _warner(worker: Any) -> Callable[[str], None]:

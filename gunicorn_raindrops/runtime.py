@@ -321,6 +321,7 @@ class Runtime:
 
     def leave(self, cause: str) -> None:
         """Count this worker's end: it leaves, and knows why."""
+        self.seek()  # the slot may have been claimed since it last looked
         if self._board is not None and self._mine is not None:
             self._board.exit(self._mine, cause)
 

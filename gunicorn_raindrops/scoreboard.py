@@ -419,5 +419,5 @@ def _alive(row: Any) -> bool:
         return bool(start == 0)
     if start & ((1 << lib.GRD_TAG_BITS) - 1) != row.tag:
         return False
-    # While a slot is claimed, its start is the previous owner's.
+    # While a slot is claimed, there is no start beside it.
     return bool(row.state == lib.GRD_CLAIMED or row.start == start)

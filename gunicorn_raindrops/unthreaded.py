@@ -8,8 +8,10 @@ that call no hooks (gevent_pywsgi, tornado).
 
 from __future__ import annotations
 
+import functools
+import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -132,6 +134,8 @@ class AroundASGI(Way):
     """asgi: many requests at once on one thread; its hooks see no websocket, and with a
     post_request it would wait for what an application does after its response."""
 
+    abort = "handle_abort_signal"
+
     @classmethod
     def watch_exit(cls, worker: Any) -> None:
         """See Way."""
@@ -167,6 +171,8 @@ class Uvicorn(AroundASGI):
     finds out of what interface that is, and whether it is a factory; so ours goes around the
     result, where also the peer is still the one that connected."""
 
+    abort = "handle_abort"
+
     @classmethod
     def capacity(cls, worker: Any) -> int:
         """See Way. uvicorn has no limit of its own, unless a subclass gives it one: gunicorn's is
@@ -175,8 +181,32 @@ class Uvicorn(AroundASGI):
 
     @classmethod
     def watch_exit(cls, worker: Any) -> None:
-        """See Way. The server takes the signals over, by a method of its own."""
-        before(sys.modules["uvicorn.server"].Server, "handle_exit", scoreboard.finishing)
+        """See Way. The server takes the signals over, by a method of its own, and counts the
+        requests that are to be so many at most."""
+        server = sys.modules["uvicorn.server"].Server
+        before(server, "handle_exit", scoreboard.finishing)
+        shutdown = server.shutdown
+
+        @functools.wraps(shutdown)
+        def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+            worker.nr = self.server_state.total_requests
+            return shutdown(self, *args, **kwargs)
+
+        server.shutdown = counted
+
+    @classmethod
+    def watch_signals(cls, leave: Callable[[], None]) -> None:
+        """See Way. From 0.29 on the server, once it has shut down, sends itself again what it was
+        told to by, with the handlers that were there before it."""
+
+        def handle(number: int, frame: Any) -> None:
+            leave()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) == signal.SIG_DFL:  # else it is the application's
+                signal.signal(number, handle)
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Way."""

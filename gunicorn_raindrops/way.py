@@ -27,6 +27,8 @@ class Way:
 
     hooks = False
     """Whether the request hooks do anything; if not, gunicorn's own may be put back."""
+    abort = "handle_abort"
+    """The worker's method that SIGABRT calls, which is the arbiter's timeout."""
 
     @classmethod
     def capacity(cls, worker: Any) -> int:
@@ -47,6 +49,10 @@ class Way:
     def watch_exit(cls, worker: Any) -> None:
         """See the end coming: on SIGTERM a worker finishes what it has."""
         before(worker, "handle_exit", scoreboard.finishing)
+
+    @classmethod
+    def watch_signals(cls, leave: Callable[[], None]) -> None:
+        """Have a worker that a signal is to end, past gunicorn's `worker_exit`, say so first."""
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """Put around the worker's application what counts there, and what answers the status on

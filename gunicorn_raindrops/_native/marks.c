@@ -20,6 +20,12 @@ static uint64_t writing_of(uint64_t level)
 	return level & LEVEL_MASK;
 }
 
+/* What it was before a step that took some away, else what it is. */
+static uint64_t highest(uint64_t count, int step)
+{
+	return step < 0 ? count + (uint64_t)-step : count;
+}
+
 static void raise_to(uint64_t *at, uint64_t value)
 {
 	uint64_t now = grd_atomic_load(at);
@@ -48,11 +54,10 @@ void grd_marks_step(struct grd_marks *marks, uint64_t now, int calling, int writ
 	uint64_t step = (uint64_t)calling * ONE_CALLING + (uint64_t)writing * ONE_WRITING;
 	uint64_t level = grd_atomic_add(&marks->level, ONE_TURN + step);
 
-	/* what it is after a step up, and was before a step down */
 	if (calling)
-		grd_marks_raise(marks, now, GRD_MARK_CALLING, calling_of(level) + (calling < 0));
+		grd_marks_raise(marks, now, GRD_MARK_CALLING, highest(calling_of(level), calling));
 	if (writing)
-		grd_marks_raise(marks, now, GRD_MARK_WRITING, writing_of(level) + (writing < 0));
+		grd_marks_raise(marks, now, GRD_MARK_WRITING, highest(writing_of(level), writing));
 }
 
 void grd_marks_correct(struct grd_marks *marks, uint64_t seen, uint64_t calling, uint64_t writing)

@@ -75,12 +75,16 @@ static void raise_used(struct grd_header *header, uint64_t used)
 		;
 }
 
+/* Whether an owner that is gone had taken the slot. */
+static int was_taken(const struct grd_slot *slot, uint64_t owner)
+{
+	return freed(grd_atomic_load(&slot->gauge)) == freed(owner);
+}
+
 /* The end of an owner that nobody has counted: it was seen by readers only. */
 static void count_last(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 {
-	int was_taken = freed(grd_atomic_load(&slot->gauge)) == freed(owner);
-
-	if (was_taken && freed(owner))
+	if (was_taken(slot, owner) && freed(owner))
 		grd_exit(header, slot, owner, GRD_EXIT_KILLED);
 }
 
@@ -230,16 +234,13 @@ static void look_inside(const struct grd_slot *slot, struct grd_row *row)
 		row->took = now - row->current.began;
 }
 
-static void look(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
+/* What stands beside an owner that has taken the slot. */
+static void look_beside(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
 	uint64_t gauge = gauge_of(&slot->gauge, owner);
 	/* before the time itself, which is never less */
 	uint64_t base_busy = grd_atomic_acquire(&slot->base_busy);
 
-	row->owner = owner;
-	row->state = state_of(owner);
-	row->pid = owner & PID_MASK;
-	row->tag = (owner & TAG_MASK) >> TAG_SHIFT;
 	row->start = grd_atomic_load(&slot->start);
 	row->age = grd_atomic_load(&slot->age);
 	row->started = grd_atomic_load(&slot->started);
@@ -252,6 +253,19 @@ static void look(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 	look_inside(slot, row);
 }
 
+/* Until an owner takes the slot, what stands beside it is the one's before. */
+static void look(struct grd_slot *slot, uint64_t owner, int is_taken, struct grd_row *row)
+{
+	*row = (struct grd_row){
+		.state = state_of(owner),
+		.pid = owner & PID_MASK,
+		.tag = (owner & TAG_MASK) >> TAG_SHIFT,
+		.owner = owner,
+	};
+	if (is_taken)
+		look_beside(slot, owner, row);
+}
+
 /* Read what stands beside an owner while that owner stays the same. A slot that changes hands
  * faster than this has no worker to show. */
 static int settle(struct grd_slot *slot, struct grd_row *row)
@@ -261,7 +275,7 @@ static int settle(struct grd_slot *slot, struct grd_row *row)
 
 		if (state_of(owner) == GRD_FREE)
 			return 0;
-		look(slot, owner, row);
+		look(slot, owner, state_of(owner) != GRD_CLAIMED, row);
 		grd_atomic_fence();
 		if (grd_atomic_load(&slot->owner) == owner)
 			return 1;
@@ -283,7 +297,7 @@ int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 	uint64_t now = grd_atomic_acquire(&slot->owner);
 
 	/* as its claim has it, so not as the free slot that it may be by now */
-	look(slot, owner, row);
+	look(slot, owner, was_taken(slot, owner), row);
 	grd_atomic_fence();
 	return freed(now) == freed(owner) && grd_atomic_load(&slot->owner) == now;
 }

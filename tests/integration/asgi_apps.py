@@ -73,6 +73,12 @@ async def lifespan(scope, receive, send):
             return
 
 
+async def unready(scope, receive, send):
+    """An application that cannot start."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "not today"})
+
+
 async def websocket(scope, receive, send):
     """Echo until the client leaves or says "bye"; refuse whoever asks for /refused."""
     assert (await receive())["type"] == "websocket.connect"

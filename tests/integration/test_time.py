@@ -11,6 +11,7 @@ import pytest
 
 from gunicorn_raindrops.scoreboard import Scoreboard
 
+from .classes import PAIRS, among
 from .servers import children, connect, eventually
 
 BROKEN = (OSError, http.client.HTTPException)
@@ -145,6 +146,82 @@ def test_exits_by_cause(serve, gunicorn):
         assert (latest["current"]["path"], latest["in_flight"]) == ("/sleep", 1)
         assert gone["current"]["path"] == "/exit"
         assert idle["current"] is None
+
+
+@among()
+def test_each_class_says_why_its_workers_end(serve, gunicorn, kind):
+    """Also where a server takes the signals over, or ends itself by the one that it was told by."""
+    kind.available(gunicorn)
+    bounds = () if kind.name in UNBOUNDED else ("--max-requests", "2")
+    args = [*kind.args, *bounds, "--graceful-timeout", "2"]
+    with serve(*args, gunicorn=gunicorn, app=kind.app, tracebacks=None) as server:
+        server.ready(1)
+        expected = {}
+
+        def ended(cause, act):
+            before = server.workers()
+            act()
+            expected[cause] = expected.get(cause, 0) + 1
+            eventually(lambda: server.workers() not in ([], before), "another worker")
+            server.ready(1)
+            found = {cause: n for cause, n in server.status()["exits"].items() if n}
+            assert found == expected
+
+        if bounds:
+            ended("max_requests", lambda: [server.get("/") for _ in range(2)])
+        ended("graceful", lambda: os.kill(server.workers()[0], signal.SIGTERM))
+        with hold(server, "/sleep?s=1.5"):  # which gthread waits for
+            # not the arbiter's: that would be its timeout
+            ended("killed", lambda: os.kill(server.workers()[0], signal.SIGABRT))
+        (killed,) = server.status()["killed"]
+        assert (killed["current"]["path"], killed["in_flight"]) == ("/sleep", 1)
+        server.kill()
+
+
+UNBOUNDED = {"gevent_pywsgi"}  # gevent's server counts no requests
+
+ASYNCHRONOUS = [(gunicorn, kind) for gunicorn, kind in PAIRS if kind.is_asgi]
+
+
+@pytest.mark.parametrize(("gunicorn", "kind"), ASYNCHRONOUS, ids=lambda one: str(one))
+def test_an_application_that_cannot_start(serve, gunicorn, kind, tmp_path):
+    """It is a boot failure, also of a worker that says that it has booted."""
+    kind.available(gunicorn)
+    file = str(tmp_path / "board")
+    env = {"RAINDROPS_FILE": file}
+    app = "asgi_apps:unready"
+    with serve(*kind.args, app=app, gunicorn=gunicorn, env=env, tracebacks=None) as server:
+        server.process.wait(20)
+    board = Scoreboard(1, file)
+    found = {cause: n for cause, n in board.read().exits.items() if n}
+    board.forget_file()
+    assert found == {"boot_failure": 1}
+
+
+@among()
+def test_the_times_of_each_class(serve, gunicorn, kind):
+    """Each request is in request_seconds and, if a proxy said so, in queue_seconds, once; busy are
+    the workers as long as the requests were inside; the one in flight is named."""
+    kind.available(gunicorn)
+    env = {"RAINDROPS_QUEUE_HEADER": "on"}
+    args = [*kind.args, *NO_TIMEOUT, "--graceful-timeout", "1"]
+    with serve(*args, gunicorn=gunicorn, app=kind.app, env=env) as server:
+        server.ready(1)
+        for _ in range(3):
+            server.get("/", headers={"X-Request-Start": f"t={time.time() - 0.5:.3f}"})
+        with hold(server, "/sleep?s=0.3&other=secret") as client:
+            current = server.status()["workers"][0]["current"]
+            while client.recv(100):
+                pass
+        assert (current["method"], current["path"]) == ("GET", "/sleep")
+        eventually(lambda: server.status()["requests"] == 4, "all counted")
+        status = server.settled()
+        request, header = status["request_seconds"], status["queue_seconds"]["header"]
+        assert (request["count"], header["count"]) == (4, 3)
+        assert 0.3 <= request["max"] <= request["sum"]
+        assert status["busy_seconds"] == pytest.approx(request["sum"], abs=0.02)
+        assert 0.5 <= header["sum"] / 3 < 0.5 + 1
+        server.kill()
 
 
 def test_boot_failures_are_kept_in_a_file(serve, gunicorn, tmp_path):
