@@ -348,7 +348,7 @@ class Runtime:
         serve_here(sampler.take)
         app = StatusApp(self.settings, sampler.take)
         tick = functools.partial(self._each_second, self._board, sampler, push)
-        if self._listener is not None or push is not None:
+        if self._listener is not None or push is not None or self._standing:
             sock_diag.load()
             if unpatched.is_patched():
                 status.load()

@@ -59,7 +59,8 @@ class Arbiter:
 @dataclass(frozen=True)
 class Worker:
     """One worker. `age` is gunicorn's ordinal, `started` Unix time, `current` the oldest of the
-    requests that are inside; `busy_seconds` how long requests have been, these included."""
+    requests that are inside; `busy_seconds` how long requests have been, these included. Of one
+    that is about to be forked, whose pid is the arbiter's so far, age and start are not known."""
 
     slot: int
     pid: int
@@ -69,7 +70,7 @@ class Worker:
     writing: int
     websockets: int
     requests: int
-    started: float
+    started: float | None
     busy_seconds: float | None = None
     current: Current | None = None
 
@@ -321,10 +322,11 @@ def _state(row: scoreboard.Row) -> str:
 
 
 def _worker(row: scoreboard.Row) -> Worker:
+    forked = row.state != scoreboard.CLAIMED
     return Worker(
         slot=row.slot,
         pid=row.pid,
-        age=row.age,
+        age=row.age if forked else None,
         state=_state(row),
         calling=row.calling,
         writing=row.writing,
@@ -332,7 +334,7 @@ def _worker(row: scoreboard.Row) -> Worker:
         requests=row.requests,
         busy_seconds=row.busy_seconds,
         current=row.current,
-        started=time.time() - time.monotonic() + row.started,
+        started=time.time() - time.monotonic() + row.started if forked else None,
     )
 
 

@@ -274,6 +274,12 @@ def test_foreign_queues_do_not_saturate(kernel, listener):
     assert taken.saturation == 0
 
 
+def test_a_worker_to_come():
+    """Nothing of it is known yet but that it comes."""
+    (worker,) = sampler(Board(row(state=scoreboard.CLAIMED))).take().workers
+    assert (worker.state, worker.age, worker.started) == ("starting", None, None)
+
+
 # All the way through.
 
 
