@@ -11,7 +11,7 @@ import pytest
 
 from gunicorn_raindrops.scoreboard import Scoreboard
 
-from .classes import PAIRS, among
+from .classes import CLASSES, among
 from .servers import children, connect, eventually
 
 BROKEN = (OSError, http.client.HTTPException)
@@ -180,10 +180,10 @@ def test_each_class_says_why_its_workers_end(serve, gunicorn, kind):
 
 UNBOUNDED = {"gevent_pywsgi"}  # gevent's server counts no requests
 
-ASYNCHRONOUS = [(gunicorn, kind) for gunicorn, kind in PAIRS if kind.is_asgi]
+ASYNCHRONOUS = [kind.name for kind in CLASSES.values() if kind.is_asgi]
 
 
-@pytest.mark.parametrize(("gunicorn", "kind"), ASYNCHRONOUS, ids=lambda one: str(one))
+@among(*ASYNCHRONOUS)
 def test_an_application_that_cannot_start(serve, gunicorn, kind, tmp_path):
     """It is a boot failure, also of a worker that says that it has booted."""
     kind.available(gunicorn)
