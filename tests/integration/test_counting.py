@@ -91,7 +91,7 @@ import sys, gunicorn.http.wsgi as wsgi
 real = wsgi.Response.sendfile
 def watched(self, respiter):
     done = real(self, respiter)
-    print("sent a file:", type(respiter).__name__, done, file=sys.stderr, flush=True)
+    sys.stderr.write(f"sent a file: {type(respiter).__name__} {done}\\n")
     return done
 wsgi.Response.sendfile = watched
 from gunicorn_raindrops.hooks import *
@@ -257,7 +257,7 @@ def test_a_worker_that_finishes_gracefully_shows_it(serve, gunicorn, kind, backg
 def test_a_busy_worker_does_not_keep_the_status_from_answering(shared, background):
     """A worker in a pure-Python loop, which blocks its hub or loop, gives the interpreter away
     often enough."""
-    background.add(shared.get, "/spin?s=0.5")
+    background.add(shared.get, "/spin?s=1")
     eventually(lambda: shared.text()["calling"] == 1, "calling")
     for _ in range(5):
         assert shared.text()["calling"] == 1
