@@ -12,9 +12,9 @@ OLD_GUNICORN := .venv-gunicorn23
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
 
-# Three at once: most of them wait for servers.
+# Four at once: most of them wait for servers.
 test: $(BUILT) $(OLD_GUNICORN)/.built lint
-	$(BIN)/python -m pytest -q -n 3
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal
 	$(MAKE) --no-print-directory test-pythons
 
 # The one wheel, on every supported Python of pyenv's that is there.

@@ -66,6 +66,8 @@ class Cell:
         until, why_until = UNTIL.get(self.worker_class, (None, None))
         if version < since:
             return why_since
+        if self.worker_class == "eventlet" and version >= (25, 1) and self.python >= (3, 13):
+            return "gunicorn 25's control server does not stop under eventlet on Python 3.13"
         return why_until if until and version >= until else None
 
 

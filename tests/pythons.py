@@ -4,11 +4,13 @@ import sys
 
 from wheels import PYENV, environment, pytest, pythons, wheel_and_tests
 
+AT_ONCE = ["-n", "4", "--dist", "worksteal"]
+
 # Everything but the integration tests, and of those what shows that a server counts.
 TESTS = [
-    ["-n", "3", "tests", "--ignore=tests/integration"],
-    ["-n", "3", "tests/integration/test_ways_in.py", "-k", "shipped and current"],
-    ["-n", "3", "tests/integration/test_exact.py", "-k", "current"],
+    [*AT_ONCE, "tests", "--ignore=tests/integration"],
+    [*AT_ONCE, "tests/integration/test_ways_in.py", "-k", "shipped and current"],
+    [*AT_ONCE, "tests/integration/test_exact.py", "-k", "current"],
 ]
 
 
