@@ -104,7 +104,7 @@ def uvicorns(app: Any) -> asyncio.Protocol:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    config = Config(app, access_log=False, log_level="error", lifespan="off")
+    config = Config(app, interface="asgi3", access_log=False, log_level="error", lifespan="off")
     config.load()
     return config.http_protocol_class(  # type: ignore[no-any-return, call-arg]
         config=config, server_state=ServerState(), app_state={}
