@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from .seat import CALLING, ENDED, Request, Seat
+from .seat import CALLING, ENDED, WRITING, Request, Seat
 from .status import Answer, StatusApp
 
 Scope = MutableMapping[str, Any]
@@ -72,7 +72,9 @@ class Exchange(Request):
         """
         kind = message["type"]
         if kind == "http.response.start":
-            self.respond()
+            if self._phase == CALLING:  # respond(), without a call
+                self._phase = WRITING
+                self._seat.respond(self._ticket)
             return self._start(message)
         hundreds = self.hundreds
         if (
@@ -83,7 +85,9 @@ class Exchange(Request):
             and (body := message.get("body", b"")).__class__ is bytes
             and len(body) <= SMALL
         ):
-            self.end(hundreds)
+            phase, self._phase = self._phase, ENDED  # end(), without a call
+            if phase != ENDED:
+                self._seat.end(self._ticket, phase | hundreds)
             return self._send(message)
         self._is_streamed = True
         return self._go_on(message)
@@ -128,6 +132,8 @@ class Exchange(Request):
 
     def finish(self) -> None:
         """The application has returned; servers answer 500 if it never gave a status."""
+        if self._phase == ENDED:
+            return
         never = 0 if self._client_gone else 5
         self.end(never if self.hundreds is None else self.hundreds)
 

@@ -59,11 +59,13 @@ def _bind_begin() -> list[Callable[..., Any]]:
 # The request path. None converts an argument, none allocates; see requests.h.
 begin: Callable[..., None]
 begin_here: Callable[..., int]
+respond_here: Callable[[int], None]
+end_here: Callable[[int, int], None]
 queued_since: Callable[[str], None]
-begin, begin_here, queued_since = _bind_begin()
+begin, begin_here, respond_here, end_here, queued_since = _bind_begin()
 """Begin a request: `begin(method, path, fd)`; nothing of it need be known. With `fd`, its
 connection's socket, the kernel is asked how long the request has been there. `begin_here` returns
-a ticket for it; `queued_since` is told what a proxy's header says."""
+a ticket for it, with which it goes on; `queued_since` is told what a proxy's header says."""
 respond: Callable[[], None] = lib.grd_respond
 fail: Callable[[], None] = lib.grd_fail
 cancel: Callable[[], None] = lib.grd_cancel

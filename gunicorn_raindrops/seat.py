@@ -24,12 +24,12 @@ from typing import Any, Protocol
 
 from . import pages, shm
 from ._native._counters import ffi, lib
-from .scoreboard import READY, Claim, Scoreboard, begin_here
+from .scoreboard import READY, Claim, Scoreboard, begin_here, end_here, respond_here
 
 RETRY_SECONDS = 10.0  # a process without a slot looks at all of them again, which takes ms
 SHARE_SECONDS = 2.0  # within which whoever makes a file right has done so
 
-CALLING, _WRITING, ENDED = 0, lib.GRD_WRITING, -1
+CALLING, WRITING, ENDED = 0, lib.GRD_WRITING, -1
 _ERROR = lib.GRD_ERROR
 _CLASSES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
 
@@ -76,8 +76,8 @@ class AttachedSeat:
     application's, it counts nowhere."""
 
     begin: Callable[[str, str], int] = staticmethod(begin_here)
-    respond: Callable[[int], None] = staticmethod(lib.grd_here_respond)
-    end: Callable[[int, int], None] = staticmethod(lib.grd_here_end)
+    respond: Callable[[int], None] = staticmethod(respond_here)
+    end: Callable[[int, int], None] = staticmethod(end_here)
     fail: Callable[[], None] = staticmethod(lib.grd_here_fail)
     open: Callable[[], int] = staticmethod(lib.grd_here_open)
     close: Callable[[], None] = staticmethod(lib.grd_here_close)
@@ -135,7 +135,7 @@ class StatsSeat:
     def end(self, ticket: int, how: int) -> None:
         """See Seat."""
         if self._forks == lib.grd_forks():
-            leave = self._stats.decr_writing if how & _WRITING else self._stats.decr_calling
+            leave = self._stats.decr_writing if how & WRITING else self._stats.decr_calling
             leave()
 
     def fail(self) -> None:
@@ -166,7 +166,7 @@ class Request:
     def respond(self) -> None:
         """Go from calling to writing."""
         if self._phase == CALLING:
-            self._phase = _WRITING
+            self._phase = WRITING
             self._seat.respond(self._ticket)
 
     def end(self, hundreds: int, failed: bool = False) -> None:

@@ -81,6 +81,19 @@ static PyObject *begin_here(PyObject *self, PyObject *const *args, Py_ssize_t gi
 	return PyLong_FromUnsignedLongLong(grd_here_begin(line_of(args, given)));
 }
 
+static PyObject *respond_here(PyObject *self, PyObject *ticket)
+{
+	grd_here_respond(PyLong_AsUnsignedLongLong(ticket));
+	Py_RETURN_NONE;
+}
+
+static PyObject *end_here(PyObject *self, PyObject *const *args, Py_ssize_t given)
+{
+	if (given == 2)
+		grd_here_end(PyLong_AsUnsignedLongLong(args[0]), (uint32_t)PyLong_AsLong(args[1]));
+	Py_RETURN_NONE;
+}
+
 /* What says no time, or one to come, or more than an hour ago, which no request waits, is ignored. */
 static PyObject *queued_since(PyObject *self, PyObject *value)
 {
@@ -100,6 +113,10 @@ static PyMethodDef methods[] = {
 	 "begin(method='', path='', fd=-1, /)\n--\n\nBegin a request of this thread."},
 	{"begin_here", (PyCFunction)(void (*)(void))begin_here, METH_FASTCALL,
 	 "begin_here(method='', path='', fd=-1, /)\n--\n\nBegin a request; return its ticket."},
+	{"respond_here", respond_here, METH_O,
+	 "respond_here(ticket, /)\n--\n\nIts request goes from calling to writing."},
+	{"end_here", (PyCFunction)(void (*)(void))end_here, METH_FASTCALL,
+	 "end_here(ticket, how, /)\n--\n\nIts request ends; how, is said in requests.h."},
 	{"queued_since", queued_since, METH_O,
 	 "queued_since(instant, /)\n--\n\nA proxy says when it got a request."},
 };

@@ -85,9 +85,10 @@ void grd_queued_ignored(void);          /* there was no telling */
 
 /* Append builtins to a list: begin(method="", path="", fd=-1), which begins this thread's request,
  * and begin_here, the same for a request that has a ticket, never 0, which it returns. Both record
- * how long the connection `fd`, if it is TCP, has had its last data. And queued_since(text), which
- * records how long ago an instant was, see instant.h. `list` is an id(), as in counters.h; -1 if
- * there is no memory. */
+ * how long the connection `fd`, if it is TCP, has had its last data. Then respond_here(ticket) and
+ * end_here(ticket, how), the functions below under builtins' quicker call, with what begin_here
+ * gave; and queued_since(text), which records how long ago an instant was, see instant.h. `list` is
+ * an id(), as in counters.h; -1 if there is no memory. */
 int grd_bind_begin(uintptr_t list);
 /* cffi: end */
 
