@@ -163,7 +163,7 @@ def _marks(sample: Snapshot) -> Iterator[Metric]:
             yield _labelled(GaugeMetricFamily, name, text, "window", known)
 
 
-_LEAST, _MOST = 1e-4, 100.0  # seconds that buckets are shown for, a bound an octave
+_LEAST, _MOST = 5e-4, 60.0  # seconds that buckets are shown for, a bound an octave
 
 
 def _durations(sample: Snapshot) -> Iterator[Metric]:

@@ -120,7 +120,7 @@ def test_times(accept, parse):
     assert {key: found[key] for key in found if key not in buckets} == EXPECTED | TIMES
     took = {float(key[-1]): value for key, value in buckets.items() if "request_duration" in key[0]}
     assert took == {bound: (bound > 0.5) + (bound > 1.5) for bound in took}
-    assert list(took) == [*(2**n / 1e9 for n in range(17, 37)), math.inf]
+    assert list(took) == [*(2**n / 1e9 for n in range(19, 36)), math.inf]
     waited = {key[1:] for key in buckets if "queue" in key[0]}
     assert len(waited) == 2 * len(took)
 
