@@ -232,9 +232,9 @@ class Server:
         finally:
             connection.close()
 
-    def status(self):
+    def status(self, timeout=WAIT):
         """Return the status as JSON's types."""
-        code, body, _ = self.ask("/_raindrops.json")
+        code, body, _ = self.ask("/_raindrops.json", timeout=timeout)
         assert code == 200, body
         return json.loads(body)
 
