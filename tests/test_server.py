@@ -493,7 +493,7 @@ def test_lingering_ends(serve, unix):
 
 def test_a_slow_reader(serve, unix):
     """It gets all of a large answer, in its own time; meanwhile others are served."""
-    status = serve(unix, Large())
+    status = serve(unix, Large(), ANSWER_SECONDS=WAIT)
     with status.connect(GET) as slow:
         data, others = b"", 0
         while got := slow.recv(1 << 16):
