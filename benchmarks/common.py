@@ -156,9 +156,12 @@ class Gunicorn:
         workers: how many.
         options: more of gunicorn's command line.
         ours: with the shipped config, its status on a free port too.
+        first: the path of a first request.
     """
 
-    def __init__(self, app: str, workers: int, *options: str, ours: bool = False) -> None:
+    def __init__(
+        self, app: str, workers: int, *options: str, ours: bool = False, first: str = "/"
+    ) -> None:
         command = [sys.executable, "-m", "gunicorn", *(RAINDROPS if ours else []), *options]
         command += ["--workers", str(workers), "--bind", "127.0.0.1:0"]
         command += ["--chdir", str(HERE), f"apps:{app}"]
@@ -171,7 +174,7 @@ class Gunicorn:
         self.port = self._logged(r"Listening at: http://127\.0\.0\.1:(\d+)")
         self.status_port = self._logged(r"status at http://127\.0\.0\.1:(\d+)") if ours else 0
         self._logged(r"Booting worker with pid: (\d+)", workers)
-        self.get("/")
+        self.get(first)
 
     def _logged(self, pattern: str, times: int = 1) -> int:
         """Wait until the log has a line so many times; return the number that is in its last."""

@@ -11,10 +11,13 @@ the application raises between the two. That is not seen here: the status that w
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from .seat import CALLING, ENDED, WRITING, Request, Seat
+from ._native._counters import lib
+from .seat import Seat
 from .status import Answer, StatusApp
 
 Scope = MutableMapping[str, Any]
@@ -24,124 +27,55 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
 
-async def call(
-    app: App, seat: Seat, ticket: int, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Await the application for a request that was begun in `seat`."""
-    exchange = Exchange(seat, ticket, receive, send)
-    try:
-        await app(scope, exchange.receive, exchange.send)
-    except Exception:
-        exchange.fail()
-        raise
-    except BaseException:  # cancelled, which is the server's wish and no error
-        exchange.end(exchange.hundreds or 0)
-        raise
-    exchange.finish()
+def _bind_exchange() -> Any:
+    types: list[Any] = []
+    if lib.grd_bind_exchange(id(types)):
+        raise MemoryError
+    return types[0]
 
 
-class Exchange(Request):
-    """A request and what is known of its response. `hundreds`: its status's class, 0 for a strange
-    one; None before the server has taken a status."""
+class Exchange(_bind_exchange()):  # type: ignore[misc]
+    """A request and what is known of its response: see exchange.h. It stands in for the server's
+    send.
 
-    __slots__ = ("_client_gone", "_is_streamed", "_receive", "_send", "_trailers", "hundreds")
+    A response of one small body ends as it is handed over: the server need not wait for the client
+    then.
+    """
 
-    def __init__(self, seat: Seat, ticket: int, receive: Receive, send: Send) -> None:
-        self._seat = seat
-        self._ticket = ticket
-        self._phase = CALLING
-        self._receive = receive
-        self._send = send
-        self._client_gone = False
-        self._is_streamed = False
-        self._trailers = False
-        self.hundreds: int | None = None
+    __slots__ = ("__weakref__",)
 
     async def receive(self) -> Message:
         """Stand in for the server's receive."""
-        message = await self._receive()
+        message: Message = await self._server_receive()
         if message["type"] == "http.disconnect":
-            self._client_gone = True
+            self._gone()
         return message
 
-    def send(self, message: Message) -> Awaitable[None]:
-        """Stand in for the server's send.
-
-        A response of one small body ends as it is handed over: the server need not wait for the
-        client then, and a coroutine around its own would be most of what a request costs here.
-        """
-        kind = message["type"]
-        if kind == "http.response.start":
-            if self._phase == CALLING:  # respond(), without a call
-                self._phase = WRITING
-                self._seat.respond(self._ticket)
-            return self._start(message)
-        hundreds = self.hundreds
-        if (
-            kind == "http.response.body"
-            and hundreds is not None
-            and not self._is_streamed
-            and not message.get("more_body")
-            and (body := message.get("body", b"")).__class__ is bytes
-            and len(body) <= SMALL
-        ):
-            phase, self._phase = self._phase, ENDED  # end(), without a call
-            if phase != ENDED:
-                self._seat.end(self._ticket, phase | hundreds)
-            return self._send(message)
-        self._is_streamed = True
-        return self._go_on(message)
-
-    async def _start(self, message: Message) -> None:
-        try:
-            await self._send(message)
-        except OSError:  # so servers say that the client is gone
-            self._client_gone = True
-            raise
-        self.hundreds = _HUNDREDS.get(message["status"], 0)
-        self._trailers = self._is_streamed = bool(message.get("trailers"))
-
-    async def _go_on(self, message: Message) -> None:
-        try:
-            await self._send(message)
-        except OSError:
-            self._client_gone = True
-            raise
-        if self._is_last(message):
-            self.end(self.hundreds or 0)
-
-    def _is_last(self, message: Message) -> bool:
-        if message["type"] == "http.response.trailers":
-            return not message.get("more_trailers")
-        if self._trailers:
-            return False
-        # the extensions that send files say more_body, too, or are whole
-        return message["type"] in _BODIES and not message.get("more_body")
-
-    def fail(self) -> None:
-        """The application raised: servers answer 500 if they still can. If it raised since the
-        client is gone, that is no error. Starlette answers 500 itself, then raises; after any other
-        response it was a task behind that."""
-        if self._client_gone:
-            self.end(self.hundreds or 0)
-        elif self._phase == ENDED:
-            if self.hundreds == 5:
-                self._seat.fail()
-        else:
-            self.end(5 if self.hundreds is None else self.hundreds, failed=True)
-
-    def finish(self) -> None:
-        """The application has returned; servers answer 500 if it never gave a status."""
-        if self._phase == ENDED:
-            return
-        never = 0 if self._client_gone else 5
-        self.end(never if self.hundreds is None else self.hundreds)
+    async def _await(self, awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
 
 
-_BODIES = {"http.response.body", "http.response.pathsend", "http.response.zerocopysend"}
-_HUNDREDS = {status: status // 100 for status in range(100, 600)}
-SMALL = 65536
-"""Bytes that servers take without waiting: asyncio's default high-water mark of a transport."""
+# The application may ask whether what it gets is a coroutine function, as asgiref does. Who asks in
+# the older way has asyncio, which not every server that this is imported for does.
+if sys.version_info >= (3, 12):
+    inspect.markcoroutinefunction(Exchange)
+else:
+    Exchange._is_coroutine = property(lambda _: sys.modules["asyncio.coroutines"]._is_coroutine)
+
+
+def counting(application: App, others: App) -> App:
+    """Return an application that counts the requests of one, in this process's slot; scopes of
+    other types it gives to `others`."""
+    counted: App = Exchange.counting(application, others)
+    return counted
+
+
+def call(
+    application: App, seat: Seat, ticket: int, scope: Scope, receive: Receive, send: Send
+) -> Awaitable[None]:
+    """Call an application for a request that was begun in `seat`."""
+    awaitable: Awaitable[None] = Exchange.call(application, seat, ticket, scope, receive, send)
+    return awaitable
 
 
 async def call_websocket(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:

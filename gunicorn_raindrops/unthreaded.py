@@ -149,21 +149,24 @@ class AroundASGI(Way):
         """Wrap an ASGI application."""
         seat, header = AttachedSeat(), self._header
 
-        # No coroutine of its own, which would cost as much again: it returns another's.
-        def counted(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
-            kind = scope["type"]
-            if kind == "http":
-                if app is not None and (answer := asgi.exposed(app, scope)):
-                    return asgi.respond(answer, scope["method"], send)
-                ticket = seat.begin(scope["method"], scope["path"])
-                if header is not None:
-                    header.record_scope(scope)
-                return asgi.call(application, seat, ticket, scope, receive, send)
-            if kind == "websocket":
+        def others(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
+            if scope["type"] == "websocket":
                 return asgi.call_websocket(application, seat, scope, receive, send)
             return application(scope, receive, send)
 
-        return counted
+        counted = asgi.counting(application, others)
+        if app is None and header is None:
+            return counted
+
+        def first(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
+            if scope["type"] == "http":
+                if app is not None and (answer := asgi.exposed(app, scope)):
+                    return asgi.respond(answer, scope["method"], send)
+                if header is not None:
+                    header.record_scope(scope)
+            return counted(scope, receive, send)
+
+        return first
 
 
 class Uvicorn(AroundASGI):

@@ -772,6 +772,11 @@ TRAILERS = {"type": "http.response.trailers", "headers": []}
         ([asyncio.CancelledError()], {}, 0),
         ([START, MORE, asyncio.CancelledError()], {"2xx": 1}, 0),
         ([{**START, "trailers": True}, BODY, LookupError()], {"2xx": 1}, 1),
+        (
+            [{"type": START["type"], "status": 201, "trailers": True}, BODY, LookupError()],
+            {"2xx": 1},
+            1,
+        ),
         ([{**START, "trailers": True}, BODY, TRAILERS, LookupError()], {"2xx": 1}, 0),
         ([START, {"type": "http.response.pathsend", "path": "/x"}, LookupError()], {"2xx": 1}, 0),
     ],

@@ -55,11 +55,12 @@ counters = module(
         "marks",
         "scoreboard",
         "requests",
+        "exchange",
         "instant",
         "process",
         "nowait",
     ],
-    ["begin", "busy"],
+    ["begin", "busy", "messages", "watched"],
     KEEP_THE_GIL,
 )
 diag = module("_diag", ["inet_diag"], [])
