@@ -51,7 +51,7 @@ class Since:
 def test_a_slow_application_is_calling(shared, background):
     """While the application's callable runs, its request is calling."""
     since = Since(shared)
-    background.add(shared.get, "/sleep?s=0.3")
+    background.add(shared.get, "/sleep?s=1")
     seen = eventually(lambda: (s := shared.status())["calling"] and s, "calling")
     assert (seen["calling"], seen["writing"]) == (1, 0)
     assert seen["requests"] == since.before["requests"]
@@ -64,7 +64,7 @@ def test_a_slow_application_is_calling(shared, background):
 
 
 @pytest.mark.parametrize(
-    "path", ["/stream?n=10&s=0.03&size=10", "/big?size=50000000", "/file?size=50000000"]
+    "path", ["/stream?n=20&s=0.05&size=10", "/big?size=50000000", "/file?size=50000000"]
 )
 def test_a_response_under_way_is_writing(shared, path):
     """A streamed response, a large one and a file are writing until the client has them."""

@@ -28,12 +28,12 @@ def hold(server, path="/sleep?s=600", calling=1):
 
 @pytest.mark.parametrize("defer_accept", ["on", "off"])
 def test_queue_and_request_are_told_apart(serve, gunicorn, worker_class, defer_accept):
-    """Behind a slow request another waits a third of a second or more: that is queue time by
+    """Behind a slow request another waits a second or more: that is queue time by
     kernel and proxy alike, within a tenth, and no request time; the slow one the other way."""
     env = {"RAINDROPS_DEFER_ACCEPT": defer_accept, "RAINDROPS_QUEUE_HEADER": "on"}
     with serve(*worker_class, "--threads", "1", gunicorn=gunicorn, env=env) as server:
         server.ready(1)
-        with hold(server, "/sleep?s=0.6") as slow:
+        with hold(server, "/sleep?s=2") as slow:
             sent = time.time()
             assert server.get("/", headers={"X-Request-Start": f"t={sent:.6f}"})[0] == 200
             waited = time.time() - sent
@@ -42,15 +42,15 @@ def test_queue_and_request_are_told_apart(serve, gunicorn, worker_class, defer_a
         eventually(lambda: server.status()["requests"] == 2, "both counted")
         status = server.status()
         queue, request = status["queue_seconds"], status["request_seconds"]
-        assert waited > 0.3
+        assert waited > 1
         assert queue["count"] == request["count"] == 2
         assert queue["max"] == pytest.approx(waited, rel=0.1)
         assert queue["header"]["count"] == 1
         assert queue["header"]["max"] == pytest.approx(waited, rel=0.1)
         assert queue["ignored"] == 0
-        assert 0.6 <= request["max"] < 0.6 + 0.1
-        assert queue["sum"] - queue["max"] < 0.1  # what the slow one has waited
-        assert request["sum"] - request["max"] < 0.1  # what the other one took
+        assert 2 <= request["max"] < 2 + 0.2
+        assert queue["sum"] - queue["max"] < 0.2  # what the slow one has waited
+        assert request["sum"] - request["max"] < 0.2  # what the other one took
 
 
 def test_headers_of_strangers_and_nonsense(serve):
@@ -210,7 +210,7 @@ def test_the_times_of_each_class(serve, gunicorn, kind):
         server.ready(1)
         for _ in range(3):
             server.get("/", headers={"X-Request-Start": f"t={time.time() - 0.5:.3f}"})
-        with hold(server, "/sleep?s=0.3&other=secret") as client:
+        with hold(server, "/sleep?s=1&other=secret") as client:
             current = server.status()["workers"][0]["current"]
             while client.recv(100):
                 pass
@@ -219,7 +219,7 @@ def test_the_times_of_each_class(serve, gunicorn, kind):
         status = server.settled()
         request, header = status["request_seconds"], status["queue_seconds"]["header"]
         assert (request["count"], header["count"]) == (4, 3)
-        assert 0.3 <= request["max"] <= request["sum"]
+        assert 1 <= request["max"] <= request["sum"]
         assert status["busy_seconds"] == pytest.approx(request["sum"], abs=0.02)
         assert 0.5 <= header["sum"] / 3 < 0.5 + 1
         server.kill()
@@ -278,7 +278,7 @@ def test_marks_are_no_readers_own(serve, gunicorn):
     args = ["--worker-class", "gthread", "--threads", "3"]
     with serve(*args, gunicorn=gunicorn) as server:
         first = server.ready(1)["time"]
-        with hold(server, "/sleep?s=0.4"), hold(server, "/sleep?s=0.4", calling=2):
+        with hold(server, "/sleep?s=2"), hold(server, "/sleep?s=2", calling=2):
             eventually(lambda: server.text()["calling"] == 0, "both over")
         eventually(lambda: server.status()["requests"] == 2, "both counted")
         for _ in range(2):

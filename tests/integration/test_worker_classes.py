@@ -133,15 +133,15 @@ def test_tornados_own_applications(serve, background):
     with serve("--workers", "1", *kind.args, app="tornado_apps:app", tracebacks=None) as server:
         assert server.ready(1)["capacity"] == 1000
         ends_of_websockets(server)
-        paths = {"/": 200, "/nowhere": 404, "/boom": 500, "/sleep?s=0.5": 200}
-        for path in [*paths, "/stream?n=10&s=0.05"]:
+        paths = {"/": 200, "/nowhere": 404, "/boom": 500, "/sleep?s=2": 200}
+        for path in [*paths, "/stream?n=40&s=0.05"]:
             background.add(server.get, path)
         eventually(lambda: (s := server.text())["calling"] == s["writing"] == 1, "both at once")
         background.join()
         after = eventually(lambda: (s := server.settled())["requests"] == 5 and s, "all counted")
         assert after["responses"] == {"1xx": 0, "2xx": 3, "3xx": 0, "4xx": 1, "5xx": 1}
         with connect(server.address) as client:
-            client.sendall(b"GET /sleep?s=0.5 HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /sleep?s=2 HTTP/1.1\r\nHost: x\r\n\r\n")
             eventually(lambda: server.text()["calling"] == 1, "held")
         # the client went; the handler, which does not ask, comes to its end all the same
         eventually(lambda: server.settled()["requests"] == 6, "counted")
@@ -301,8 +301,8 @@ def test_requests_that_interleave_on_one_thread(serve, gunicorn, kind, backgroun
     with serve("--workers", "1", *kind.args, gunicorn=gunicorn, tracebacks=None) as server:
         server.ready(1)
         for _ in range(20):
-            background.add(server.get, "/sleep?s=0.6")
-            background.add(server.get, "/stream?n=6&s=0.1&size=10")
+            background.add(server.get, "/sleep?s=3")
+            background.add(server.get, "/stream?n=30&s=0.1&size=10")
             background.add(server.get, "/boom")
         eventually(
             lambda: (t := server.text())["calling"] == t["writing"] == 20, "twenty in each phase"
