@@ -635,3 +635,30 @@ def test_calls_that_are_no_requests():
         asgi.Exchange()
     with pytest.raises(TypeError):
         asgi.call(answer, None, "ticket", SCOPE, receive, send)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("raised", [None, LookupError])
+def test_a_seat_that_fails(monkeypatch, raised):
+    """It costs nobody a request, nor hides what the application raised."""
+
+    class Failing:
+        def respond(self, ticket):
+            raise ZeroDivisionError
+
+        def end(self, ticket, how):
+            raise ZeroDivisionError
+
+        fail = respond
+
+    async def application(scope, receive, send):
+        await answer(scope, receive, send)
+        if raised:
+            raise raised
+
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: complaints.append(args.exc_type))
+    awaitable = asgi.call(application, Failing(), 1, SCOPE, receive, send)
+    with pytest.raises(raised or StopIteration):
+        awaitable.send(None)
+    assert complaints == [ZeroDivisionError] * 2

@@ -23,13 +23,22 @@ struct exchange {
 
 static PyObject *receive_name;
 
-/* Steps that count. A seat's are Python's own, and if one fails that is nobody's to catch. */
+/* Steps that count. A seat's are Python's own: one that fails is nobody's to catch, and what the
+ * application has raised meanwhile stays raised. */
 
-static void called(PyObject *result)
+static void tell_seat(struct exchange *self, const char *step, PyObject *args)
 {
+	PyObject *raised[3], *method, *result;
+
+	PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
+	method = PyObject_GetAttrString(self->seat, step);
+	result = method && args ? PyObject_Call(method, args, NULL) : NULL;
 	if (!result)
-		PyErr_WriteUnraisable(NULL);
+		PyErr_WriteUnraisable(method);
 	Py_XDECREF(result);
+	Py_XDECREF(method);
+	Py_XDECREF(args);
+	PyErr_Restore(raised[0], raised[1], raised[2]);
 }
 
 static void respond(struct exchange *self)
@@ -38,18 +47,9 @@ static void respond(struct exchange *self)
 		return;
 	self->phase = GRD_WRITING;
 	if (self->seat)
-		called(PyObject_CallMethod(self->seat, "respond", "K", self->ticket));
+		tell_seat(self, "respond", Py_BuildValue("(K)", self->ticket));
 	else
 		grd_here_respond(self->ticket);
-}
-
-static void end_in_seat(struct exchange *self, int how)
-{
-	PyObject *raised[3];
-
-	PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
-	called(PyObject_CallMethod(self->seat, "end", "Ki", self->ticket, how));
-	PyErr_Restore(raised[0], raised[1], raised[2]);
 }
 
 static void end(struct exchange *self, int how)
@@ -60,22 +60,17 @@ static void end(struct exchange *self, int how)
 		return;
 	self->phase = ENDED;
 	if (self->seat)
-		end_in_seat(self, phase | how);
+		tell_seat(self, "end", Py_BuildValue("(Ki)", self->ticket, phase | how));
 	else
 		grd_here_end(self->ticket, (uint32_t)(phase | how));
 }
 
 static void fail_late(struct exchange *self)
 {
-	PyObject *raised[3];
-
-	if (!self->seat) {
+	if (self->seat)
+		tell_seat(self, "fail", PyTuple_New(0));
+	else
 		grd_here_fail();
-		return;
-	}
-	PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
-	called(PyObject_CallMethod(self->seat, "fail", NULL));
-	PyErr_Restore(raised[0], raised[1], raised[2]);
 }
 
 static int hundreds_or(struct exchange *self, int otherwise)

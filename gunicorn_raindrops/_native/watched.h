@@ -13,7 +13,7 @@ enum grd_ending {
 
 struct grd_watched;
 
-/* Told once, in the thread in which it ends; must leave the exceptions as they are. */
+/* Told in the thread in which it ends; must leave the exceptions as they are. */
 typedef void grd_ended(struct grd_watched *watched, enum grd_ending how);
 
 struct grd_watched {
