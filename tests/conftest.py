@@ -124,19 +124,11 @@ def _descriptors():
 
 
 def _threads():
-    return [task.name for task in Path("/proc/self/task").iterdir()]
+    return sorted(task.name for task in Path("/proc/self/task").iterdir())
 
 
 def _children():
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-
-
-def _there_is():
-    return {
-        *_descriptors().items(),
-        *(("thread", tid) for tid in _threads()),
-        *(("child", pid) for pid in _children()),
-    }
 
 
 @pytest.fixture
@@ -145,8 +137,9 @@ def nothing_left():
     if not Path("/proc/self/fd").exists():
         yield
         return
-    before = _there_is()  # an earlier test's garbage among it, which may go at any time
+    gc.collect()  # an earlier test's garbage, which would else go during this one
+    before = _descriptors(), _threads(), _children()
     yield
-    if not _there_is() <= before:
+    if (_descriptors(), _threads(), _children()) != before:
         gc.collect()  # what a failed call's traceback held, say
-    assert _there_is() - before == set()
+    assert (_descriptors(), _threads(), _children()) == before
