@@ -156,12 +156,9 @@ class Gunicorn:
         workers: how many.
         options: more of gunicorn's command line.
         ours: with the shipped config, its status on a free port too.
-        first: the path of a first request.
     """
 
-    def __init__(
-        self, app: str, workers: int, *options: str, ours: bool = False, first: str = "/"
-    ) -> None:
+    def __init__(self, app: str, workers: int, *options: str, ours: bool = False) -> None:
         command = [sys.executable, "-m", "gunicorn", *(RAINDROPS if ours else []), *options]
         command += ["--workers", str(workers), "--bind", "127.0.0.1:0"]
         command += ["--chdir", str(HERE), f"apps:{app}"]
@@ -174,7 +171,7 @@ class Gunicorn:
         self.port = self._logged(r"Listening at: http://127\.0\.0\.1:(\d+)")
         self.status_port = self._logged(r"status at http://127\.0\.0\.1:(\d+)") if ours else 0
         self._logged(r"Booting worker with pid: (\d+)", workers)
-        self.get(first)
+        self.get("/")
 
     def _logged(self, pattern: str, times: int = 1) -> int:
         """Wait until the log has a line so many times; return the number that is in its last."""
@@ -274,10 +271,14 @@ def rates(
 
 def print_rates(found: dict[str, list[float]]) -> tuple[float, float]:
     """Print requests a second; return the median ratio with us to without, and the floor."""
-    ours, same = ratios(found["ours"], found["bare"]), ratios(found["same"], found["bare"])
-    noise = floor(same)
     for name, values in found.items():
         print(f"  {name:5} {spread(values, ' requests/s', 0)}")
+    return print_ratios(ratios(found["ours"], found["bare"]), ratios(found["same"], found["bare"]))
+
+
+def print_ratios(ours: list[float], same: list[float]) -> tuple[float, float]:
+    """Print ratios of throughput, with us to without and A/A; return the median and the floor."""
+    noise = floor(same)
     print(f"  ratio with us / without  {spread(ours)}  of {len(ours)} pairs")
     print(f"  ratio A/A                {spread(same)}  floor of the median ±{noise:.1%}")
     return statistics.median(ours), noise

@@ -27,7 +27,7 @@ def _switch(worker: Any, where: Any, name: str, load: Any) -> None:
         if load is not None:
             load()
         bare = getattr(where, name)
-        sides.update({"/bare": _another(bare), "/same": _another(bare)})
+        sides.update({path: _another(bare) for path in ("/", "/bare", "/same")})
         setattr(where, name, _another(bare))
 
     def join() -> None:

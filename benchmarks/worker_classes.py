@@ -12,7 +12,6 @@ import importlib.util
 import select
 import shutil
 import socket
-import statistics
 import time
 from functools import partial
 
@@ -61,7 +60,7 @@ def tell_switched(name: str, blocks: int, pairs: int) -> tuple[float, float]:
     config = str(common.HERE / "switched.py")
     options = ("-c", config, "--worker-class", name, "--keep-alive", "75")
     for _ in range(blocks):
-        server = common.Gunicorn("hello_asgi", 1, *options, ours=True, first="/bare")
+        server = common.Gunicorn("hello_asgi", 1, *options, ours=True)
         try:
             client = Client(server.port)
             sides = {side: partial(client.burst, f"/{side}") for side in SIDES}
@@ -74,14 +73,12 @@ def tell_switched(name: str, blocks: int, pairs: int) -> tuple[float, float]:
             server.stop()
     bare = found["bare"]
     added, same = (common.differences(found[side], bare) for side in ("ours", "same"))
-    ratios, noises = (common.ratios(bare, found[side]) for side in ("ours", "same"))
-    noise = common.floor(noises)
     print(f"a hello-world in one worker of --worker-class {name}, {common.CONNECTIONS} clients:")
     print(f"  bare       {common.spread(bare, ' µs', 1)}")
     print(f"  added      {common.spread(added, ' µs', 1)}, A/A {common.spread(same, ' µs', 1)}")
-    print(f"  ratio with us / without  {common.spread(ratios)}  of {len(ratios)} pairs")
-    print(f"  ratio A/A                {common.spread(noises)}  floor of the median ±{noise:.1%}")
-    return statistics.median(ratios), noise
+    return common.print_ratios(
+        common.ratios(bare, found["ours"]), common.ratios(bare, found["same"])
+    )
 
 
 class Client:
