@@ -12,6 +12,8 @@ import select
 import signal
 import socket
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -148,4 +150,16 @@ def nothing_left():
     yield
     if (_descriptors(), _threads(), _children()) != before:
         gc.collect()  # what a failed call's traceback held, say
-    assert (_descriptors(), _threads(), _children()) == before
+    assert settled(lambda: (_descriptors(), _threads(), _children()), before) == before
+
+
+def settled(look, expected):
+    """Return what `look` sees, which has ten seconds to become what is expected.
+
+    `Thread.join` returns before the kernel has ended the thread, and a process that was waited for
+    may leave its parent's list a moment later.
+    """
+    until = time.monotonic() + WAIT
+    while (seen := look()) != expected and time.monotonic() < until:
+        threading.Event().wait(0.005)
+    return seen

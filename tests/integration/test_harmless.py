@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from . import without_netlink
-from .servers import APPS, eventually
+from .servers import APPS, eventually, rewrite
 
 
 def one_warning(server, *words):
@@ -241,7 +241,7 @@ def test_a_setting_that_turns_bad_at_a_reload_changes_nothing(serve, tmp_path, g
     with serve("--workers", "2", conf=good, gunicorn=gunicorn) as server:
         before = {worker["pid"] for worker in server.ready(2)["workers"]}
         conf = Path(server.command[server.command.index("-c") + 1])
-        conf.write_text(good.replace("127.0.0.1:0", "nonsense"))
+        rewrite(conf, good.replace("127.0.0.1:0", "nonsense"))
         os.kill(server.pid, signal.SIGHUP)
         server.logged(r"nonsense.*stay as they were")
         eventually(

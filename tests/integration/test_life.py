@@ -18,17 +18,12 @@ from pathlib import Path
 import pytest
 
 from .load import Gate, Load, exact
-from .servers import WAIT, Background, Server, children, connect, eventually, session
+from .servers import WAIT, Background, Server, children, connect, eventually, rewrite, session
 
 INSTALL = "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(){})\n"
 # gunicorn heeds WINCH only when it is a daemon, and does not become one where it finds this
 # variable, by which an arbiter hands its listeners on.
 STAYS = {"GUNICORN_FD": ""}
-
-
-def rewrite(tmp_path, conf):
-    """Change the conf file of the server in this directory."""
-    (tmp_path / "gunicorn.conf.py").write_text(conf)
 
 
 def new_workers(server, workers):
@@ -79,7 +74,7 @@ def test_hooks_come_and_go(serve, gunicorn, tmp_path):
     with serve("--workers", "2", conf="", gunicorn=gunicorn) as server:
         with Load(server.address) as load:
             load.more(10)
-            rewrite(tmp_path, ours)
+            rewrite(tmp_path / "gunicorn.conf.py", ours)
             new_workers(server, 2)
             load.more(10)
         assert not load.broken
@@ -89,13 +84,13 @@ def test_hooks_come_and_go(serve, gunicorn, tmp_path):
             counted.more(10)
             counted.pause()
             eventually(lambda: server.status()["requests"] == before + counted.total, "counted")
-        rewrite(tmp_path, "")
+        rewrite(tmp_path / "gunicorn.conf.py", "")
         workers = set(server.workers())
         server.send(signal.SIGHUP)
         eventually(lambda: not workers & set(server.workers()), "workers without hooks")
         with Load(server.address) as uncounted:
             uncounted.more(10)
-        rewrite(tmp_path, ours)
+        rewrite(tmp_path / "gunicorn.conf.py", ours)
         status = new_workers(server, 2)
         assert status["requests"] == before + counted.total
         assert (status["calling"], status["writing"]) == (0, 0)
@@ -121,7 +116,7 @@ def test_settings_change_at_a_reload(serve, gunicorn, tmp_path):
         server.ready(2)
         with Load(server.address) as load:
             load.more(10)
-            rewrite(tmp_path, changed)
+            rewrite(tmp_path / "gunicorn.conf.py", changed)
             server.send(signal.SIGHUP)
             server.logged(f"status at http://127.0.0.1:{other[1]}/two")
             eventually(lambda: quietly(server.get, "/two", headers=good, address=other), "moved")
@@ -132,7 +127,7 @@ def test_settings_change_at_a_reload(serve, gunicorn, tmp_path):
             with pytest.raises(ConnectionRefusedError):
                 server.text()
             load.more(10)
-            rewrite(tmp_path, INSTALL.format(""))
+            rewrite(tmp_path / "gunicorn.conf.py", INSTALL.format(""))
             server.send(signal.SIGHUP)
             eventually(lambda: quietly(server.text), "moved back")
             old_ones_gone(load, lambda: load.ask("/two", good) == 404)
@@ -248,14 +243,14 @@ def test_upgrade_that_dies(serve, gunicorn, tmp_path, conf):
         server.ready(2)
         with Load(server.address, rate=50) as load:
             load.more(10)
-            rewrite(tmp_path, bad)
+            rewrite(tmp_path / "gunicorn.conf.py", bad)
             server.send(signal.SIGUSR2)
             server.logged(says)
             eventually(lambda: len(server.workers()) == 2, "its end")
             server.ready(2)
             load.more(10)
             if conf == "boot":
-                rewrite(tmp_path, good)
+                rewrite(tmp_path / "gunicorn.conf.py", good)
                 server.upgrade(2)
                 server.end(server.process.pid)
                 load.more(10)
@@ -312,7 +307,7 @@ def test_max_requests(serve, gunicorn, worker_class):
 def test_code_reload(serve, tmp_path):
     """--reload: a worker that sees its application change ends, and its successor counts on."""
     module = tmp_path / "reloaded.py"
-    module.write_text("from apps import app\n")
+    rewrite(module, "from apps import app\n")
     args = ["--workers", "1", "--reload", "--reload-engine", "poll", "--pythonpath", str(tmp_path)]
     with serve(*args, app="reloaded:app") as server:
         server.ready(1)
@@ -320,7 +315,7 @@ def test_code_reload(serve, tmp_path):
             for number in range(2):
                 load.more(10)
                 change = f"from apps import app\nnumber = {number}\n"
-                server.renewed(lambda text=change: module.write_text(text), 1)
+                server.renewed(lambda text=change: rewrite(module, text), 1)
             load.more(10)
         exact(server, load)
         assert server.warnings() == []
@@ -424,11 +419,11 @@ def test_workers_that_fail_to_boot(serve, gunicorn, tmp_path):
         with Load(server.address) as load:
             load.more(10)
             load.pause()
-            rewrite(tmp_path, bad)
+            rewrite(tmp_path / "gunicorn.conf.py", bad)
             server.send(signal.SIGHUP)  # it ends by this, whatever we do
             assert server.process.wait(WAIT) != 0
             assert server.warnings() == []
-    rewrite(tmp_path, good)
+    rewrite(tmp_path / "gunicorn.conf.py", good)
     with serve("--workers", "2", conf=good, env=env, gunicorn=gunicorn) as server:
         assert server.ready(2)["requests"] == load.total
 
@@ -521,7 +516,7 @@ def test_what_an_upgrade_does_not_change(serve, gunicorn, tmp_path):
     before = conf.format(8, str(tmp_path / "one"))
     with serve("--workers", "1", conf=before, gunicorn=gunicorn) as server:
         server.ready(1)
-        rewrite(tmp_path, conf.format(9, str(tmp_path / "two")))
+        rewrite(tmp_path / "gunicorn.conf.py", conf.format(9, str(tmp_path / "two")))
         server.upgrade(1)
         said = sorted(line.partition("raindrops: ")[2].split()[0] for line in server.warnings())
         assert said == ["file", "max_workers"]

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from .servers import ROOT, alive, children, connect, eventually
+from .servers import ROOT, alive, children, connect, eventually, rewrite
 
 INSTALL = "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(){})\n"
 
@@ -187,7 +187,7 @@ def test_a_reload_takes_new_settings(serve, tmp_path, gunicorn, background):
         good = {"Authorization": "Bearer t"}
         eventually(lambda: b"calling: 1" in server.ask("/one", headers=good)[1], "an old request")
         file = tmp_path / "gunicorn.conf.py"
-        file.write_text(conf.replace("/one", "/two").replace("127.0.0.1", "0.0.0.0"))
+        rewrite(file, conf.replace("/one", "/two").replace("127.0.0.1", "0.0.0.0"))
         os.kill(server.pid, signal.SIGHUP)
         server.logged(r"status at http://0.0.0.0:\d+/two$")
         eventually(lambda: server.ask("/two", headers=good)[0] == 200, "the new path")
@@ -204,7 +204,7 @@ def test_a_reload_to_an_address_that_is_taken(serve, tmp_path, gunicorn):
         with serve("--workers", "1", conf=conf, gunicorn=gunicorn) as server:
             server.logged(r"status at .*/one$")
             file = tmp_path / "gunicorn.conf.py"
-            file.write_text(conf.replace("/one", "/two").replace("127.0.0.1:0", address))
+            rewrite(file, conf.replace("/one", "/two").replace("127.0.0.1:0", address))
             os.kill(server.pid, signal.SIGHUP)
             eventually(lambda: server.ask("/two")[0] == 200, "the new path, at the old address")
             (warning,) = server.warnings()
