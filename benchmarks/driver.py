@@ -94,7 +94,8 @@ def _enter(worker: SyncWorker, cfg: Config, log: Logger) -> object:
     """Run our hooks up to the first request, as gunicorn would; return another view of the
     scoreboard."""
     os.environ["RAINDROPS_BIND"] = ""
-    from gunicorn_raindrops import hooks, scoreboard
+    from gunicorn_raindrops import hooks
+    from gunicorn_raindrops.scoreboard import board as scoreboard
 
     for name in hooks.__all__:
         cfg.set(name, getattr(hooks, name))

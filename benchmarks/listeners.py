@@ -28,8 +28,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gunicorn_raindrops import listeners, sock_diag
-from gunicorn_raindrops.listeners import InetDiagSocket, tcp_listener_stats
+from gunicorn_raindrops import listeners
+from gunicorn_raindrops.listeners import InetDiagSocket, sock_diag, tcp_listener_stats
 
 RUBY = Path(__file__).with_name("listeners_ruby.rb")
 CONNECTIONS = 9_000

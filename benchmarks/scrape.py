@@ -42,7 +42,7 @@ class Both:
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
-        from gunicorn_raindrops.scoreboard import Scoreboard
+        from gunicorn_raindrops.scoreboard.board import Scoreboard
         from gunicorn_raindrops.snapshot import Arbiter, Sampler
 
         self._board = Scoreboard(64)
@@ -78,7 +78,7 @@ class Both:
         return pid, claim
 
     def _count(self) -> None:
-        from gunicorn_raindrops import scoreboard
+        from gunicorn_raindrops.scoreboard import board as scoreboard
 
         scoreboard.begin("GET", "/", -1)
         scoreboard.respond()
@@ -89,7 +89,7 @@ class Both:
 
     def ours(self) -> bytes:
         """Return our answer."""
-        from gunicorn_raindrops import prometheus
+        from gunicorn_raindrops.exporters import prometheus
 
         return prometheus.encode(self._sampler.take(), None)[0]
 

@@ -7,14 +7,14 @@ use on their own as well.
 from typing import TYPE_CHECKING, Any
 
 from .listeners import InetDiagSocket, ListenStats, tcp_listener_stats, unix_listener_stats
+from .listeners.tcp_info import TCPInfo
 from .shm import Gauge, Raindrops, Struct, WorkerGauge
-from .tcp_info import TCPInfo
 
 if TYPE_CHECKING:
+    from .exporters.prometheus import PrometheusCollector
     from .histogram import Histogram
     from .last_data_recv import LastDataRecv
     from .middleware import ASGIMiddleware, Middleware
-    from .prometheus import PrometheusCollector
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,7 @@ _LATER = {
     "Histogram": ".histogram",
     "LastDataRecv": ".last_data_recv",
     "Middleware": ".middleware",
-    "PrometheusCollector": ".prometheus",
+    "PrometheusCollector": ".exporters.prometheus",
 }
 
 

@@ -22,7 +22,8 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from . import distribution, pages
+from . import distribution
+from . import mapping as pages
 from ._native._counters import ffi, lib
 from .distribution import Distribution
 

@@ -38,11 +38,15 @@ from gunicorn import arbiter as gunicorn_arbiter
 from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
-from . import __version__, exits, scoreboard, settings, unpatched, user_counters, workers
-from .queue_header import QueueHeader
-from .runtime import Ended, Push, Runtime
+from . import __version__, settings, unpatched
+from . import worker_classes as workers
+from .arbiter_side import Ended, Push, Runtime
+from .counting.queue_header import QueueHeader
+from .scoreboard import app_counters as user_counters
+from .scoreboard import board as scoreboard
+from .scoreboard import exits
 from .snapshot import Arbiter
-from .way import Sync, Way, before
+from .worker_classes.threads import Sync, Way, before
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
 # gunicorn's settings would set it.
@@ -302,7 +306,7 @@ def _pusher(cfg: Any, warn: Callable[[str], None]) -> Push | None:
     """Return what sends snapshots where gunicorn's own statsd settings say; None for nowhere."""
     if cfg.statsd_host is None:
         return None
-    from . import statsd  # nobody else pays for it
+    from .exporters import statsd  # nobody else pays for it
 
     return statsd.Pusher(cfg.statsd_host, cfg.statsd_prefix, cfg.dogstatsd_tags, warn).push
 

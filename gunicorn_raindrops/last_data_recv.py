@@ -21,9 +21,9 @@ from weakref import WeakSet
 
 from .distribution import Distribution
 from .histogram import Histogram
+from .listeners.tcp_info import TCPInfo
 from .settings import Settings, load
-from .status import NOT_FOUND, Answer, StatusApp
-from .tcp_info import TCPInfo
+from .status.app import NOT_FOUND, Answer, StatusApp
 
 PATH = "/raindrops/last_data_recv"
 """Where the documentation of Ruby's raindrops puts it."""

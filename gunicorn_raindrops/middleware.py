@@ -17,12 +17,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import __version__, asgi, seat, wsgi
-from .scoreboard import Reading, Scoreboard
+from . import __version__
+from .counting import asgi, wsgi
+from .counting import slots as seat
+from .scoreboard.board import Reading, Scoreboard
 from .settings import Settings, load
 from .shm import Struct
 from .snapshot import Arbiter, Sampler, Snapshot
-from .status import Answer, StatusApp
+from .status.app import Answer, StatusApp
 
 _log = logging.getLogger("gunicorn_raindrops")
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 from ._native._counters import ffi, lib
-from .pages import File, Mapping, open_shared, reserve, seal
+from .mapping import File, Mapping, open_shared, reserve, seal
 
 if TYPE_CHECKING:
     from typing_extensions import Self

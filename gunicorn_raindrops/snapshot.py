@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from . import listeners as kernel
-from . import scoreboard
-from .current import Current
 from .distribution import Distribution
-from .exits import Killed
 from .listeners import ListenStats
-from .scoreboard import Marks
-from .user_counters import UserCounter, UserCounters
+from .scoreboard import board as scoreboard
+from .scoreboard.app_counters import UserCounter, UserCounters
+from .scoreboard.board import Marks
+from .scoreboard.exits import Killed
+from .scoreboard.records import Current
 
 MARKS = {"10s": 10.0, "60s": 60.0}
 """Windows of high-water marks, beside the one that a reader asks for."""

@@ -13,7 +13,7 @@ TESTS = [
         *AT_ONCE,
         "tests",
         "--ignore=tests/integration",
-        "--ignore=tests/test_inet_diag_fuzz.py",
+        "--ignore=tests/listeners/test_inet_diag_fuzz.py",
     ],
     [*AT_ONCE, "tests/integration/test_ways_in.py", "-k", "shipped and current"],
     [*AT_ONCE, "tests/integration/test_exact.py", "-k", "current-sync"],

@@ -18,12 +18,13 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.sync import SyncWorker
 
 import gunicorn_raindrops
-from gunicorn_raindrops import conf, hooks, way
-from gunicorn_raindrops.scoreboard import Scoreboard
+from gunicorn_raindrops import conf, hooks
+from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.settings import load
-from gunicorn_raindrops.status import StatusApp
+from gunicorn_raindrops.status.app import StatusApp
+from gunicorn_raindrops.worker_classes import threads as way
 
-from .test_render import SNAPSHOT
+from .exporters.test_json import SNAPSHOT
 
 pytestmark = pytest.mark.usefixtures("nothing_left", "own_keywords")
 

@@ -12,9 +12,10 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from gunicorn_raindrops import ASGIMiddleware, Middleware, Struct, seat
+from gunicorn_raindrops import ASGIMiddleware, Middleware, Struct
 from gunicorn_raindrops._native._counters import lib
-from gunicorn_raindrops.scoreboard import Scoreboard
+from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 LOCAL = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
 

@@ -14,9 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gunicorn_raindrops import board_file, render, scoreboard, snapshot
+from gunicorn_raindrops import snapshot
+from gunicorn_raindrops.exporters import json as render
 from gunicorn_raindrops.listeners import ListenStats
-from gunicorn_raindrops.scoreboard import Marks, Reading, Row, Scoreboard
+from gunicorn_raindrops.scoreboard import board as scoreboard
+from gunicorn_raindrops.scoreboard import layout as board_file
+from gunicorn_raindrops.scoreboard.board import Marks, Reading, Row, Scoreboard
 from gunicorn_raindrops.snapshot import Arbiter, Sampler, name_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -11,12 +11,12 @@ PATCHES = {
     "eventlet": "import eventlet; eventlet.monkey_patch()",
 }
 LATE = """
-import gunicorn_raindrops.server
+import gunicorn_raindrops.status.thread
 {patch}
 """
 EARLY = """
 {patch}
-import gunicorn_raindrops.server
+import gunicorn_raindrops.status.thread
 """
 CHECK = """
 import _thread, time

@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 
 from gunicorn_raindrops import listeners
-from gunicorn_raindrops.sock_diag import InetDiagSocket
+from gunicorn_raindrops.listeners.sock_diag import InetDiagSocket
 from tests.listening import Lab, port
 
 SEQUENCE, PORT = 7, 4242  # of fuzz_inet_diag.c

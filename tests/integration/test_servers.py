@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gunicorn_raindrops import seat
+from gunicorn_raindrops.counting import slots as seat
 
 from .servers import APPS, WAIT, Server, alive, children, connect, eventually
 from .test_exact import Client

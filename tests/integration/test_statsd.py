@@ -201,7 +201,7 @@ def test_not_asked_for(serve, statsd, asked):
         "import sys\n"
         "from gunicorn_raindrops import hooks\n"
         "def post_request(worker, req, environ, resp):\n"
-        "    worker.log.info('statsd: %s', 'gunicorn_raindrops.statsd' in sys.modules)\n"
+        "    worker.log.info('statsd: %s', 'gunicorn_raindrops.exporters.statsd' in sys.modules)\n"
         "hooks.install(globals())\n"
     )
     with serve(*(args(statsd) if asked else ()), conf=conf) as server:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gunicorn_raindrops.scoreboard import Scoreboard
+from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 from .classes import CLASSES, among
 from .servers import children, connect, eventually

@@ -1,0 +1,182 @@
+"""`gunicorn-raindrops listeners`: the accept queues of any server on this machine, once or on."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ..listeners import ListenStats, tcp_listener_stats, unix_listener_stats
+from ..listeners import addresses as inet_address
+
+_COLUMNS = ("active", "queued", "backlog", "dropped")
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add the command to an argument parser's subparsers."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "listeners",
+        help="show accept queues: connections active, queued, dropped",
+        description="Show what waits at the listeners of this machine, whatever server they "
+        "belong to. A figure that the kernel does not tell is shown as -.",
+    )
+    parser.add_argument(
+        "addresses",
+        metavar="ADDR",
+        nargs="*",
+        type=_address,
+        help="IPv4:PORT, [IPv6]:PORT, a path or @name; none for every listener",
+    )
+    parser.add_argument(
+        "-d", "--delay", type=_seconds, metavar="DELAY", help="repeat every DELAY seconds"
+    )
+    parser.add_argument(
+        "-t",
+        "--queued-threshold",
+        type=_count,
+        default=0,
+        metavar="QUEUED_THRESHOLD",
+        help="show only listeners with at least so many queued connections",
+    )
+    parser.add_argument("-a", "--all", action="store_true", help="every listener, beside any ADDR")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what `add_parser`'s arguments say, and return the exit status.
+
+    Ctrl-C ends it with 130, as a shell expects; a closed pipe with 0: nobody wants more.
+    """
+    if sys.stdout is None:  # closed before the start
+        return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        _warn(args.addresses)
+        _watch(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _forget_output()
+    except OSError as error:
+        print(f"gunicorn-raindrops: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _watch(args: argparse.Namespace) -> None:
+    table = None if args.json else Table()
+    due = time.monotonic()
+    while True:
+        found = _read(args.addresses, args.all or not args.addresses)
+        rows = {n: s for n, s in found.items() if (s.queued or 0) >= args.queued_threshold}
+        if table:
+            table.print(rows)
+        else:
+            _print_json(rows)
+        sys.stdout.flush()
+        if args.delay is None:
+            return
+        due = max(due + args.delay, now := time.monotonic())
+        time.sleep(due - now)
+
+
+def _read(addresses: list[str], everything: bool) -> dict[str, ListenStats]:
+    unix = [one for one in addresses if _is_unix(one)]
+    found = tcp_listener_stats([one for one in addresses if not _is_unix(one)])
+    found |= unix_listener_stats(unix)
+    if everything:
+        found = tcp_listener_stats() | unix_listener_stats() | found
+    return found
+
+
+class Table:
+    """Aligned columns, as wide as what has been shown so far; the head comes once."""
+
+    def __init__(self) -> None:
+        self._width = 0
+
+    def print(self, rows: dict[str, ListenStats]) -> None:
+        """Print a line for each listener."""
+        names = {name: _printable(name) for name in rows}
+        head = not self._width
+        self._width = max([self._width, len("address"), *map(len, names.values())])
+        if head:
+            self._line("timestamp", "address", _COLUMNS)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for name, stats in rows.items():
+            self._line(now, names[name], ("-" if n is None else str(n) for n in stats))
+
+    def _line(self, when: str, name: str, figures: Iterable[str]) -> None:
+        cells = "".join(f" {figure:>10}" for figure in figures)
+        print(f"{when:>20} {name:>{self._width}}{cells}")
+
+
+def _print_json(rows: dict[str, ListenStats]) -> None:
+    now = time.time()
+    for name, stats in rows.items():
+        print(json.dumps({"time": now, "address": name, **stats._asdict()}))
+
+
+def _printable(name: str) -> str:
+    """Return a name without what could steer a terminal: whoever binds a socket chooses it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _warn(addresses: list[str]) -> None:
+    """Say so when what was asked for is open, but under the name of all addresses."""
+    asked = [one for one in addresses if not _is_unix(one)]
+    if not asked:
+        return
+    listening = {inet_address.parse(one) for one in tcp_listener_stats(active=False)}
+    for one in asked:
+        family, port, packed = key = inet_address.parse(one)
+        wildcard = (family, port, bytes(len(packed)))
+        if key not in listening and wildcard in listening:
+            print(
+                f"gunicorn-raindrops: nobody listens on {one} itself: "
+                f"ask for {inet_address.text(wildcard)}",
+                file=sys.stderr,
+            )
+
+
+def _forget_output() -> None:
+    """Let nothing that is still buffered be written to the closed pipe at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_unix(address: str) -> bool:
+    return address.startswith("@") or "/" in address
+
+
+def _address(text: str) -> str:
+    text = text.removeprefix("unix:")
+    try:
+        if not _is_unix(text):
+            inet_address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, a path or '@' and a name") from None
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a count")
+    return int(text)

@@ -1,0 +1,1 @@
+"""One request, from begin over respond to end."""

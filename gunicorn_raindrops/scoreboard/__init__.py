@@ -1,0 +1,1 @@
+"""The scoreboard: a slot per worker in shared memory."""

@@ -1,0 +1,67 @@
+"""What stands at the head of a scoreboard's memory, and whose the file below it is.
+
+The lock on a scoreboard file is the arbiter's: it goes with the arbiter's descriptor, and no
+mapping may hold it longer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from .._native._counters import ffi
+
+MAGIC = b"raindrop"
+VERSION = 2
+HEADER_SIZE = 4096
+SLOT_SIZE = ffi.sizeof("struct grd_slot")
+
+
+def boot_id() -> bytes:
+    """Return what the kernel calls this boot; nothing where it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
+    except OSError:
+        return b""
+
+
+def reopen(fd: int) -> int:
+    """Return another open file description of the same file, to be mapped: a mapping keeps its
+    own alive, and with it the lock, which is the arbiter's and must go with it."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # no /proc
+        return os.dup(fd)
+
+
+def lock(fd: int) -> None:
+    """Take a file for this server.
+
+    Raises:
+        BlockingIOError: another has it.
+    """
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def slots_of(fd: int, file: str) -> int:
+    """Return how many slots a scoreboard file has, 0 for an empty one.
+
+    Raises:
+        ValueError: it is not a scoreboard, or one of another format.
+    """
+    header = ffi.new("struct grd_header *")
+    size = os.fstat(fd).st_size
+    if size == 0:
+        return 0
+    found = os.pread(fd, ffi.sizeof("struct grd_header"), 0)
+    ffi.memmove(header, found, len(found))
+    if ffi.buffer(header.magic)[:] != MAGIC:
+        raise ValueError(f"{file} is not a scoreboard")
+    if (header.version, header.header_size, header.slot_size) != (VERSION, HEADER_SIZE, SLOT_SIZE):
+        raise ValueError(
+            f"{file} is a scoreboard of format {header.version}, this is format {VERSION}"
+        )
+    if not 0 < header.slots <= (size - HEADER_SIZE) // SLOT_SIZE:
+        raise ValueError(f"{file} is a damaged scoreboard: {size} bytes, {header.slots} slots")
+    return int(header.slots)

@@ -1,0 +1,1 @@
+"""The status URL: what is answered there, to whom, and by whom."""

@@ -1,0 +1,238 @@
+"""The status URL: which URL has which body, and who may read it.
+
+`StatusApp` knows neither sockets nor servers: the status thread asks it for the answers on the
+status address, and the wrapper around the application for those on the application's own
+listeners, where `expose` is on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..exporters import json as render
+from ..settings import Settings
+from ..snapshot import Snapshot
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+METRICS = "/metrics"
+"""Where Prometheus looks unless told otherwise."""
+
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "PROXY_PROTOCOL")
+"""What in a WSGI environ says that the peer speaks for somebody else (the last: that gunicorn
+read a PROXY line, whose addresses the client may have made up)."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status answer; `headers` are those that this answer has beside every answer's."""
+
+    status: int
+    body: bytes
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def status_line(self) -> str:
+        """Status and reason, as WSGI has them."""
+        return f"{self.status} {_PHRASES[self.status]}"
+
+    def all_headers(self) -> list[tuple[str, str]]:
+        """Return the headers to send."""
+        return [
+            ("Content-Type", self.content_type),
+            ("Content-Length", str(len(self.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *self.headers,
+        ]
+
+
+# As in http.HTTPStatus, whose import is most of what a status answer would cost a worker.
+_PHRASES = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
+NOT_FOUND = Answer(404, b"not found\n")
+NOT_ALLOWED = Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
+UNAUTHORIZED = Answer(
+    401,
+    b"a bearer token is needed\n",
+    headers=(("WWW-Authenticate", 'Bearer realm="raindrops"'),),
+)
+
+
+BAD_SINCE = Answer(400, b"since must be Unix time, such as 1700000000.5\n")
+_SINCE = re.compile("(?:^|&)since=([^&]*)")
+_INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
+
+NO_PROMETHEUS = Answer(
+    501, b"prometheus_client is missing: pip install 'gunicorn-raindrops[prometheus]'\n"
+)
+
+Renderer = Callable[[Snapshot, "str | None"], Answer]
+"""Makes an answer of a snapshot; its second argument is what the client accepts."""
+
+
+def _text(snapshot: Snapshot, accept: str | None) -> Answer:
+    return Answer(200, render.text(snapshot))
+
+
+def _json(snapshot: Snapshot, accept: str | None) -> Answer:
+    return Answer(200, render.json(snapshot), JSON)
+
+
+def load() -> None:
+    """Import what an answer may need, where the thread that answers must not."""
+    with contextlib.suppress(ImportError):
+        from ..exporters import prometheus  # noqa: F401  # for that thread to find
+
+
+def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
+    try:
+        from ..exporters import prometheus
+    except ImportError:
+        return NO_PROMETHEUS
+    return Answer(200, *prometheus.encode(snapshot, accept), (("Vary", "Accept"),))
+
+
+def _ready(above: float) -> Renderer:
+    """Return what says whether more requests may be sent here."""
+
+    def answer(snapshot: Snapshot, accept: str | None) -> Answer:
+        saturation = snapshot.saturation
+        if snapshot.capacity == 0:
+            return Answer(503, b"no worker is ready\n")
+        if saturation is not None and saturation > above:
+            line = f"saturation is {saturation:.2f}, above {above:g}\n"
+            return Answer(503, line.encode(), headers=(("Retry-After", "1"),))
+        return Answer(200, b"ready\n")
+
+    return answer
+
+
+class StatusApp:
+    """Answers status requests.
+
+    Routes, GET and HEAD:
+        PATH: text/plain, the counts line by line.
+        PATH.json: application/json, everything. With ?since=INSTANT, Unix time, also the
+            high-water marks since then: a reader that gives the `time` of the last answer it got
+            misses none, whoever else reads.
+        PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
+            but not where the application's own listeners are exposed.
+        READY, where that is set: text/plain, 200, or 503 while the saturation is above a limit or
+            no worker takes requests; not where the application's own listeners are exposed. A
+            saturation that cannot be known is none.
+
+    Args:
+        settings: `path`, `token`, `ready` and `ready_above`, and for exposed requests `allow`.
+        take: returns a new snapshot; where a reader asks for marks since an instant, that is its
+            argument.
+    """
+
+    def __init__(self, settings: Settings, take: Callable[..., Snapshot]) -> None:
+        self._settings = settings
+        self._take = take
+        self._networks = settings.networks
+        if settings.token is not None:
+            import hmac  # not above: it brings along hashlib, which most servers have no need of
+
+            self._is_same = hmac.compare_digest
+        self._renderers: dict[str, Renderer] = {
+            settings.path: _text,
+            f"{settings.path}.json": _json,
+            f"{settings.path}.prom": _prometheus,
+        }
+        self._own_renderers: dict[str, Renderer] = {METRICS: _prometheus, **self._renderers}
+        if settings.ready is not None:
+            self._own_renderers.setdefault(settings.ready, _ready(settings.ready_above))
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        authorization: str | None = None,
+        accept: str | None = None,
+        query: str = "",
+    ) -> Answer:
+        """Return the answer to a request; `path` has no query string."""
+        return self._answer(self._own_renderers, method, path, authorization, accept, query)
+
+    def _answer(
+        self,
+        renderers: Mapping[str, Renderer],
+        method: str,
+        path: str,
+        authorization: str | None,
+        accept: str | None,
+        query: str,
+    ) -> Answer:
+        if not self._may_read(authorization):
+            return UNAUTHORIZED
+        if method not in ("GET", "HEAD"):
+            return NOT_ALLOWED
+        if path not in renderers:
+            return NOT_FOUND
+        since = _SINCE.search(query)
+        if since is None:
+            return renderers[path](self._take(), accept)
+        if not _INSTANT.fullmatch(since[1]):
+            return BAD_SINCE
+        return renderers[path](self._take(float(since[1])), accept)
+
+    def _may_read(self, authorization: str | None) -> bool:
+        token = self._settings.token
+        if token is None:
+            return True
+        scheme, _, given = (authorization or "").partition(" ")
+        same = self._is_same(given.strip().encode(errors="replace"), token.encode())
+        return same and scheme.lower() == "bearer"
+
+    def serves(self, path: Any) -> bool:
+        """Tell whether a path is one of the status."""
+        return path in self._renderers
+
+    def exposes_to(self, environ: Mapping[str, Any]) -> bool:
+        """Tell whether a request on the application's listener is for the status: it asks for it,
+        and its peer may read it. Any other is the application's."""
+        return self.serves(environ.get("PATH_INFO")) and self._admits(environ)
+
+    def exposed(self, environ: Mapping[str, Any]) -> Answer:
+        """Return the answer to a request that `exposes_to` has passed."""
+        return self._answer(
+            self._renderers,
+            environ["REQUEST_METHOD"],
+            environ["PATH_INFO"],
+            environ.get("HTTP_AUTHORIZATION"),
+            environ.get("HTTP_ACCEPT"),
+            environ.get("QUERY_STRING", ""),
+        )
+
+    def _admits(self, environ: Mapping[str, Any]) -> bool:
+        if any(name in environ for name in FORWARDED):
+            return False
+        peer = environ.get("REMOTE_ADDR", "")
+        if not peer:
+            return self._settings.allows_unix
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped  # an IPv4 client of a dual-stack listener
+        return any(address in network for network in self._networks)

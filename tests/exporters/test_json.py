@@ -1,0 +1,229 @@
+"""A snapshot as text and JSON."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunicorn_raindrops import Histogram
+from gunicorn_raindrops.exporters import json as render
+from gunicorn_raindrops.scoreboard.board import Marks
+from gunicorn_raindrops.scoreboard.exits import Killed
+from gunicorn_raindrops.scoreboard.records import Current
+from gunicorn_raindrops.snapshot import Arbiter, Listener, Snapshot, Worker
+
+ARBITER = Arbiter(pid=10, gunicorn="27.0", raindrops="0.1", worker_class="sync", started=5.0)
+WORKER = Worker(
+    slot=0,
+    pid=11,
+    age=1,
+    state="calling",
+    calling=1,
+    writing=0,
+    websockets=2,
+    requests=7,
+    started=1e9,
+)
+TCP = Listener("127.0.0.1:80", "inet", True, active=3, queued=2, backlog=64, dropped=0)
+UNIX = Listener("/run/x.sock", "unix", False, active=None, queued=None, backlog=None, dropped=None)
+SNAPSHOT = Snapshot(
+    time=1e9 + 0.5,
+    uptime=12.25,
+    arbiter=ARBITER,
+    calling=1,
+    writing=0,
+    websockets=2,
+    requests=7,
+    responses=(0, 5, 1, 0, 1),
+    errors=1,
+    capacity=2,
+    untracked=0,
+    scoreboard="C_..",
+    workers=(WORKER,),
+    listeners=(TCP, UNIX),
+)
+
+
+def test_text():
+    """The original's format: calling, writing, then active and queued of each listener."""
+    snapshot = dataclasses.replace(
+        SNAPSHOT,
+        listeners=(
+            TCP,
+            dataclasses.replace(UNIX, active=0, queued=1),
+            Listener("[::1]:80", "inet6", True, 0, 0, 64, 0),
+        ),
+    )
+    assert render.text(snapshot) == (
+        b"calling: 1\n"
+        b"writing: 0\n"
+        b"127.0.0.1:80 active: 3\n"
+        b"127.0.0.1:80 queued: 2\n"
+        b"/run/x.sock active: 0\n"
+        b"/run/x.sock queued: 1\n"
+        b"[::1]:80 active: 0\n"
+        b"[::1]:80 queued: 0\n"
+    )
+
+
+def test_text_leaves_out_what_is_unknown():
+    """It is never shown as 0."""
+    unknown = dataclasses.replace(TCP, active=None)
+    snapshot = dataclasses.replace(SNAPSHOT, listeners=(unknown, UNIX))
+    assert render.text(snapshot) == b"calling: 1\nwriting: 0\n127.0.0.1:80 queued: 2\n"
+
+
+KEYS = {
+    "": {
+        "version", "time", "uptime", "arbiter", "calling", "writing", "websockets", "requests",
+        "responses", "errors", "capacity", "utilization", "saturation", "scoreboard",
+        "request_seconds", "queue_seconds", "workers", "exits", "listeners", "counters",
+    },
+    "arbiter": {"pid", "gunicorn", "raindrops", "worker_class"},
+    "responses": {"1xx", "2xx", "3xx", "4xx", "5xx"},
+    "workers": {
+        "slot", "pid", "age", "state", "calling", "writing", "websockets", "requests",
+        "busy_seconds", "started", "current",
+    },
+    "listeners": {"address", "family", "active", "queued", "backlog", "dropped"},
+}  # fmt: skip
+
+
+def test_json_has_every_key():
+    """Those of the contract, all of them."""
+    body = json.loads(render.json(SNAPSHOT))
+    assert set(body) >= KEYS[""]
+    assert set(body["arbiter"]) == KEYS["arbiter"]
+    assert set(body["responses"]) == KEYS["responses"]
+    for name in ("workers", "listeners"):
+        for one in body[name]:
+            assert set(one) == KEYS[name]
+
+
+def test_json():
+    """Counts are integers, times seconds, instants Unix seconds; null for what is not known."""
+    body = json.loads(render.json(SNAPSHOT))
+    assert body["version"] == 1
+    assert (body["time"], body["uptime"]) == (1e9 + 0.5, 12.25)
+    assert body["arbiter"] == {
+        "pid": 10, "gunicorn": "27.0", "raindrops": "0.1", "worker_class": "sync",
+    }  # fmt: skip
+    assert (body["calling"], body["writing"], body["requests"], body["errors"]) == (1, 0, 7, 1)
+    assert body["responses"] == {"1xx": 0, "2xx": 5, "3xx": 1, "4xx": 0, "5xx": 1}
+    assert (body["capacity"], body["utilization"], body["saturation"]) == (2, 0.5, 1.5)
+    assert body["scoreboard"] == "C_.."
+    assert body["workers"] == [
+        {
+            "slot": 0, "pid": 11, "age": 1, "state": "calling", "calling": 1, "writing": 0,
+            "websockets": 2, "requests": 7, "busy_seconds": None, "started": 1e9, "current": None,
+        }
+    ]  # fmt: skip
+    assert body["listeners"][0] == {
+        "address": "127.0.0.1:80", "family": "inet",
+        "active": 3, "queued": 2, "backlog": 64, "dropped": 0,
+    }  # fmt: skip
+    assert body["listeners"][1]["queued"] is None
+    for name in ("request_seconds", "queue_seconds", "exits", "counters"):
+        assert body[name] is None
+    for name in ("calling", "writing", "requests", "errors", "capacity", "version"):
+        assert type(body[name]) is int
+
+
+def distribution(*seconds):
+    """What a histogram holds in which these were recorded."""
+    with Histogram() as histogram:
+        for one in seconds:
+            histogram.record(one)
+        return histogram.read()
+
+
+TIMED = dataclasses.replace(
+    SNAPSHOT,
+    workers=(dataclasses.replace(WORKER, busy_seconds=2.5, current=Current("GET", "/x", 0.25)),),
+    request_seconds=distribution(0.5, 1.5),
+    queue_seconds={"socket": distribution(0.25), "header": distribution()},
+    queue_ignored=3,
+    busy_seconds=(2.5, 0.5),
+    exits={"killed": 2, "graceful": 1},
+    killed=(Killed(1e9, 0, 11, 1, "timeout", 2, Current("GET", "/slow", 30.5)),),
+    marks={"10s": Marks(2, 1, 5), "since": Marks(3, 1, None)},
+)
+
+
+def test_times_in_json():
+    """Seconds as floats; where nothing was recorded there is no percentile."""
+    body = json.loads(render.json(TIMED))
+    request, queue = body["request_seconds"], body["queue_seconds"]
+    assert set(request) == {"count", "sum", "p50", "p90", "p99", "max"}
+    assert (request["count"], request["sum"], request["max"]) == (2, 2.0, 1.5)
+    assert (queue["count"], queue["sum"], queue["p99"]) == (1, 0.25, 0.25)
+    assert (queue["header"]["count"], queue["header"]["p99"], queue["ignored"]) == (0, None, 3)
+    assert body["busy_seconds"] == 3.0
+    assert body["workers"][0]["busy_seconds"] == 2.5
+    assert body["workers"][0]["current"] == {"method": "GET", "path": "/x", "seconds": 0.25}
+    assert body["exits"] == {"killed": 2, "graceful": 1}
+    assert body["killed"] == [
+        {
+            "time": 1e9, "slot": 0, "pid": 11, "age": 1, "cause": "timeout", "in_flight": 2,
+            "current": {"method": "GET", "path": "/slow", "seconds": 30.5},
+        }
+    ]  # fmt: skip
+    assert body["marks"] == {
+        "10s": {"calling": 2, "writing": 1, "queued": 5},
+        "since": {"calling": 3, "writing": 1, "queued": None},
+    }
+    assert render.text(TIMED) == render.text(SNAPSHOT)
+
+
+def test_without_workers():
+    """Nothing can be used: utilization and saturation are null, not a division by zero."""
+    snapshot = dataclasses.replace(
+        SNAPSHOT, calling=0, capacity=0, workers=(), listeners=(), scoreboard="...."
+    )
+    body = json.loads(render.json(snapshot))
+    assert (body["utilization"], body["saturation"]) == (None, None)
+    assert (body["workers"], body["listeners"]) == ([], [])
+    assert render.text(snapshot) == b"calling: 0\nwriting: 0\n"
+
+
+def test_a_path_that_is_not_utf_8():
+    """Text has its bytes, JSON its escapes; neither fails."""
+    listener = dataclasses.replace(UNIX, address=b"/run/\xff".decode(errors="surrogateescape"))
+    snapshot = dataclasses.replace(
+        SNAPSHOT, listeners=(dataclasses.replace(listener, queued=1, active=0),)
+    )
+    assert b"/run/\xff queued: 1\n" in render.text(snapshot)
+    body = json.loads(render.json(snapshot))
+    assert body["listeners"][0]["address"] == listener.address
+
+
+def test_pure():
+    """The same snapshot makes the same bytes, which end with a newline."""
+    for form in (render.text, render.json):
+        assert form(SNAPSHOT) == form(SNAPSHOT)
+        assert form(SNAPSHOT).endswith(b"\n")
+
+
+@given(
+    calling=st.integers(0, 2**80),
+    capacity=st.integers(0, 2**80),
+    requests=st.integers(0, 2**80),
+    started=st.floats(allow_nan=False, allow_infinity=False),
+    queued=st.none() | st.integers(0, 2**64 - 1),
+)
+def test_spoilt_figures(calling, capacity, requests, started, queued):
+    """Whatever a hostile worker has made of them, they are shown, as JSON that can be read."""
+    snapshot = dataclasses.replace(
+        SNAPSHOT,
+        calling=calling,
+        capacity=capacity,
+        requests=requests,
+        workers=(dataclasses.replace(WORKER, started=started, requests=requests),),
+        listeners=(dataclasses.replace(TCP, queued=queued),),
+    )
+    assert f"calling: {calling}\n".encode() in render.text(snapshot)
+    body = json.loads(render.json(snapshot), parse_constant=pytest.fail)
+    assert body["requests"] == requests
+    assert (body["saturation"] is None) == (capacity == 0 or queued is None)

@@ -1,0 +1,221 @@
+"""A snapshot in Prometheus's formats, read back by its own parsers."""
+
+import dataclasses
+import json
+import math
+import shutil
+import subprocess
+import sys
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
+
+from gunicorn_raindrops import PrometheusCollector, snapshot
+from gunicorn_raindrops.exporters import prometheus
+from gunicorn_raindrops.settings import load
+from gunicorn_raindrops.snapshot import Snapshot
+from gunicorn_raindrops.status.app import StatusApp
+
+from .test_json import SNAPSHOT, TCP, TIMED, UNIX
+
+OPEN = "application/openmetrics-text; version=1.0.0"
+
+EXPECTED = {
+    ("gunicorn_workers", "starting"): 0,
+    ("gunicorn_workers", "idle"): 0,
+    ("gunicorn_workers", "calling"): 1,
+    ("gunicorn_workers", "writing"): 0,
+    ("gunicorn_workers", "finishing"): 0,
+    ("gunicorn_workers_max",): 4,
+    ("gunicorn_workers_untracked",): 0,
+    ("gunicorn_websockets",): 2,
+    ("gunicorn_requests_in_flight",): 1,
+    ("gunicorn_requests_writing",): 0,
+    ("gunicorn_requests_total",): 7,
+    ("gunicorn_request_errors_total",): 1,
+    ("gunicorn_responses_total", "1xx"): 0,
+    ("gunicorn_responses_total", "2xx"): 5,
+    ("gunicorn_responses_total", "3xx"): 1,
+    ("gunicorn_responses_total", "4xx"): 0,
+    ("gunicorn_responses_total", "5xx"): 1,
+    ("gunicorn_capacity",): 2,
+    ("gunicorn_saturation_ratio",): 1.5,
+    ("gunicorn_listener_active", "127.0.0.1:80"): 3,
+    ("gunicorn_listener_queued", "127.0.0.1:80"): 2,
+    ("gunicorn_listener_backlog", "127.0.0.1:80"): 64,
+    ("gunicorn_listener_drops_total", "127.0.0.1:80"): 0,
+}
+"""By name and label; the unix listener's figures are unknown, so they are not there."""
+
+
+def samples(families):
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_text():
+    """Every figure that is known, under the names that dashboards rely on."""
+    body, content_type = prometheus.encode(SNAPSHOT, None)
+    assert samples(text_families(body.decode())) == EXPECTED
+    assert content_type.startswith("text/plain; version=0.0.4")
+
+
+def test_open_metrics():
+    """Where the scraper accepts it, and the very same figures."""
+    body, content_type = prometheus.encode(SNAPSHOT, f"{OPEN},text/plain;q=0.5")
+    assert body.endswith(b"# EOF\n")
+    assert samples(open_families(body.decode())) == EXPECTED
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "*/*", "text/html", "application/json", ",;,", "text/plain"]
+)
+def test_whatever_else_is_accepted(accept):
+    """It gets the text, which is Prometheus's default."""
+    assert prometheus.encode(SNAPSHOT, accept) == prometheus.encode(SNAPSHOT, None)
+
+
+@pytest.mark.parametrize("version", ["nonsense", "1.0.0.0.0.0", "-1", "", "99999999999999999999"])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_a_strange_version(kind, version):
+    """It fails nobody's scrape."""
+    body, _ = prometheus.encode(SNAPSHOT, f"{kind};version={version};escaping=nonsense")
+    families = open_families if body.endswith(b"# EOF\n") else text_families
+    assert samples(families(body.decode())) == EXPECTED
+
+
+TIMES = {
+    ("gunicorn_worker_busy_seconds_total", "0"): 2.5,
+    ("gunicorn_worker_busy_seconds_total", "1"): 0.5,
+    ("gunicorn_worker_exits_total", "killed"): 2,
+    ("gunicorn_worker_exits_total", "graceful"): 1,
+    ("gunicorn_requests_calling_max", "10s"): 2,
+    ("gunicorn_requests_calling_max", "since"): 3,
+    ("gunicorn_requests_writing_max", "10s"): 1,
+    ("gunicorn_requests_writing_max", "since"): 1,
+    ("gunicorn_listeners_queued_max", "10s"): 5,
+    ("gunicorn_request_duration_seconds_count",): 2,
+    ("gunicorn_request_duration_seconds_sum",): 2,
+    ("gunicorn_request_queue_seconds_count", "socket"): 1,
+    ("gunicorn_request_queue_seconds_sum", "socket"): 0.25,
+    ("gunicorn_request_queue_seconds_count", "header"): 0,
+    ("gunicorn_request_queue_seconds_sum", "header"): 0,
+    ("gunicorn_request_queue_ignored_total",): 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("accept", "parse"), [(None, text_families), (OPEN, open_families)], ids=["text", "open"]
+)
+def test_times(accept, parse):
+    """Seconds, and histograms whose buckets are exact: a bound is where ours end, too."""
+    body, _ = prometheus.encode(TIMED, accept)
+    found = samples(parse(body.decode()))
+    buckets = {key: value for key, value in found.items() if key[0].endswith("_bucket")}
+    assert {key: found[key] for key in found if key not in buckets} == EXPECTED | TIMES
+    took = {float(key[-1]): value for key, value in buckets.items() if "request_duration" in key[0]}
+    assert took == {bound: (bound > 0.5) + (bound > 1.5) for bound in took}
+    assert list(took) == [*(2**n / 1e9 for n in range(19, 36)), math.inf]
+    waited = {key[1:] for key in buckets if "queue" in key[0]}
+    assert len(waited) == 2 * len(took)
+
+
+def test_the_unknown_has_no_sample():
+    """None is never shown as 0."""
+    nothing = {
+        field.name: None
+        for field in dataclasses.fields(Snapshot)
+        if field.name not in ("time", "uptime", "arbiter", "calling", "writing", "listeners")
+    }
+    unknown = dataclasses.replace(SNAPSHOT, **nothing, listeners=(UNIX,))
+    body, _ = prometheus.encode(unknown, None)
+    names = {"gunicorn_requests_in_flight", "gunicorn_requests_writing"}
+    assert {name for name, *_ in samples(text_families(body.decode()))} == names
+
+
+def test_strange_addresses():
+    """Quotes and bytes that are not UTF-8 stand in a label as text."""
+    one = dataclasses.replace(TCP, address='/run/"a"\n\udcff\\.sock')
+    body, _ = prometheus.encode(dataclasses.replace(SNAPSHOT, listeners=(one,)), None)
+    found = samples(text_families(body.decode()))
+    assert found["gunicorn_listener_active", '/run/"a"\n\\xff\\.sock'] == 3
+
+
+def test_series_do_not_grow_with_restarts():
+    """Another pid and age make no other series."""
+    (worker,) = SNAPSHOT.workers
+    later = dataclasses.replace(worker, pid=999, age=1000)
+    again = dataclasses.replace(SNAPSHOT, workers=(later,))
+    assert prometheus.encode(again, None) == prometheus.encode(SNAPSHOT, None)
+
+
+def test_in_a_registry_of_the_applications_own(monkeypatch):
+    """It yields this worker's server; where there is none, nothing."""
+    registry = CollectorRegistry()
+    registry.register(PrometheusCollector())
+    monkeypatch.setattr(snapshot, "_here", [])
+    assert generate_latest(registry) == b""
+    snapshot.serve_here(lambda: SNAPSHOT)
+    assert samples(text_families(generate_latest(registry).decode())) == EXPECTED
+
+
+def app(**keywords):
+    return StatusApp(load(keywords, {}), lambda: SNAPSHOT)
+
+
+@pytest.mark.parametrize("path", ["/_raindrops.prom", "/metrics"])
+def test_routes(path):
+    """Both URLs negotiate, and say so to caches."""
+    for accept in (None, OPEN):
+        answer = app().answer("GET", path, None, accept)
+        body, content_type = prometheus.encode(SNAPSHOT, accept)
+        assert (answer.status, answer.body, answer.content_type) == (200, body, content_type)
+        assert ("Vary", "Accept") in answer.all_headers()
+
+
+def test_metrics_of_the_application_are_its_own():
+    """With `expose` on, /metrics on the application's listeners stays the application's."""
+    status = app(expose=True)
+    environ = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": "127.0.0.1", "HTTP_ACCEPT": OPEN}
+    assert not status.exposes_to({**environ, "PATH_INFO": "/metrics"})
+    exposed = {**environ, "PATH_INFO": "/_raindrops.prom"}
+    assert status.exposes_to(exposed)
+    assert status.exposed(exposed).body.endswith(b"# EOF\n")
+
+
+def test_without_prometheus_client():
+    """One line says what to install; the rest of the status is there."""
+    code = """
+import json, sys
+sys.modules["prometheus_client"] = None
+from gunicorn_raindrops.settings import load
+from gunicorn_raindrops.status.app import StatusApp
+from tests.exporters.test_json import SNAPSHOT
+status = StatusApp(load({}, {}), lambda: SNAPSHOT)
+found = [status.answer("GET", "/_raindrops" + end) for end in ("", ".json", ".prom")]
+print(json.dumps([[one.status, one.body.decode()] for one in found]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    (text, _), (whole, _), (missing, said) = json.loads(done.stdout)
+    assert (text, whole, missing) == (200, 200, 501)
+    assert "pip install 'gunicorn-raindrops[prometheus]'" in said
+
+
+def test_promtool():
+    """Prometheus's own linter has nothing to say."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool (Debian: prometheus)")
+    body, _ = prometheus.encode(SNAPSHOT, None)
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=body, capture_output=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

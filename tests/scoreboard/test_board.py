@@ -1,0 +1,1115 @@
+"""The scoreboard: slots among real processes, and what stands in them after violence."""
+
+import dataclasses
+import mmap
+import os
+import random
+import signal
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gunicorn_raindrops import Raindrops
+from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.scoreboard import board as scoreboard
+from gunicorn_raindrops.scoreboard import exits
+from gunicorn_raindrops.scoreboard.board import Claim, Scoreboard
+from gunicorn_raindrops.scoreboard.layout import HEADER_SIZE
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="start times are Linux's")
+
+SLOT = ffi.sizeof("struct grd_slot")
+HEADER = struct.Struct("=8sIIIIQQq40sQ")  # struct grd_header
+GENERATION = 1 << lib.GRD_GENERATION_SHIFT
+CALLING = 1 << lib.GRD_GAUGE_BITS
+MAX = 2**64 - 1
+
+
+class Pages:
+    """The raw pages of a scoreboard, as a hostile worker has them."""
+
+    def __init__(self, board):
+        self._map = mmap.mmap(board.fileno(), 0)
+
+    def close(self):
+        self._map.close()
+
+    def header(self):
+        return HEADER.unpack_from(self._map)
+
+    def get(self, slot, field):
+        return struct.unpack_from("=Q", self._map, self._at(slot, field))[0]
+
+    def set(self, slot, field, value):
+        struct.pack_into("=Q", self._map, self._at(slot, field), value)
+
+    def scribble(self, at, data):
+        self._map[at : at + len(data)] = data
+
+    @staticmethod
+    def _at(slot, field):
+        return HEADER_SIZE + slot * SLOT + ffi.offsetof("struct grd_slot", field)
+
+
+@pytest.fixture
+def board():
+    board = Scoreboard(4)
+    yield board
+    board.forget_file()
+
+
+@pytest.fixture
+def pages(board):
+    pages = Pages(board)
+    yield pages
+    pages.close()
+
+
+ACTIONS = {
+    b"begin": scoreboard.begin,
+    b"respond": scoreboard.respond,
+    b"fail": scoreboard.fail,
+    b"cancel": scoreboard.cancel,
+    b"other": scoreboard.end_other,
+    b"ready": scoreboard.ready,
+    b"finishing": scoreboard.finishing,
+    **{b"end " + kind.encode(): end for kind, end in scoreboard.END.items()},
+}
+
+
+def work(link, board, claim, age=1, capacity=1):
+    """Be a worker: take the slot, then do what is said, until the line is cut."""
+    link.say(b"taken" if board.take(claim, age, capacity) else b"refused")
+    while word := link.hear():
+        ACTIONS[word]()
+        link.say()
+
+
+def tell(child, *words):
+    """Have a worker do these, one after another."""
+    for word in words:
+        child.link.say(word.encode())
+        assert child.link.hear()
+
+
+@pytest.fixture
+def worker(board, fork):
+    """A worker that has a slot of `board`."""
+
+    def start(claim=None, **kwargs):
+        claim = claim or board.claim()
+        child = fork(lambda link: work(link, board, claim, **kwargs))
+        assert child.link.hear() == b"taken"
+        return child
+
+    return start
+
+
+def killed(child):
+    child.kill()
+    child.wait()
+
+
+def figures(board):
+    """Return the gauges and totals: calling, writing, requests, responses, errors."""
+    reading = board.read()
+    return (
+        sum(row.calling for row in reading.rows),
+        sum(row.writing for row in reading.rows),
+        reading.requests,
+        reading.responses,
+        reading.errors,
+    )
+
+
+def timeless(rows):
+    """Return rows without what grows by itself while a request is inside."""
+    return [dataclasses.replace(row, busy_seconds=0.0, current=None) for row in rows]
+
+
+# Slots.
+
+
+def test_a_new_one_is_empty(board):
+    """All slots are free, all figures 0."""
+    reading = board.read()
+    assert (reading.slots, reading.rows, reading.untracked) == (4, (), 0)
+    assert figures(board) == (0, 0, 0, (0, 0, 0, 0, 0), 0)
+
+
+def test_claims_are_distinct(board):
+    """Each slot is given once; without a free one there is no claim; a freed one is given again."""
+    claims = [board.claim() for _ in range(4)]
+    assert [claim.slot for claim in claims] == [0, 1, 2, 3]
+    assert board.claim() is None
+    board.release(claims[2])
+    assert board.claim().slot == 2
+    assert board.claim() is None
+
+
+def test_a_slot_through_life(board, worker):
+    """Claimed by the arbiter, taken over by the worker, ready, finishing, free."""
+    claim = board.claim()
+    (row,) = board.read().rows
+    assert (row.slot, row.pid, row.state) == (claim.slot, os.getpid(), scoreboard.CLAIMED)
+    before = time.monotonic()
+    child = worker(claim, age=17, capacity=4)
+    (row,) = board.read().rows
+    assert (row.slot, row.pid, row.state) == (claim.slot, child.pid, scoreboard.STARTING)
+    assert (row.age, row.capacity, row.requests) == (17, 4, 0)
+    assert before <= row.started <= time.monotonic()
+    tell(child, "ready")
+    assert board.read().rows[0].state == scoreboard.READY
+    tell(child, "finishing")
+    assert board.read().rows[0].state == scoreboard.FINISHING
+    child.link.close()
+    child.wait()
+    board.release(claim)
+    assert board.read().rows == ()
+
+
+# Requests.
+
+
+def test_a_request(board, worker):
+    """It is calling, then writing, then counted; what was not begun is not ended."""
+    child = worker()
+    for step, expected in [
+        ("begin", (1, 0, 0, (0, 0, 0, 0, 0), 0)),
+        ("respond", (0, 1, 0, (0, 0, 0, 0, 0), 0)),
+        ("respond", (0, 1, 0, (0, 0, 0, 0, 0), 0)),
+        ("end 2", (0, 0, 1, (0, 1, 0, 0, 0), 0)),
+        ("end 2", (0, 0, 1, (0, 1, 0, 0, 0), 0)),
+        ("respond", (0, 0, 1, (0, 1, 0, 0, 0), 0)),
+        ("fail", (0, 0, 1, (0, 1, 0, 0, 0), 0)),
+        ("other", (0, 0, 1, (0, 1, 0, 0, 0), 0)),
+        ("cancel", (0, 0, 1, (0, 1, 0, 0, 0), 0)),
+    ]:
+        tell(child, step)
+        assert figures(board) == expected, step
+
+
+@pytest.mark.parametrize("kind", "12345")
+@pytest.mark.parametrize("responded", [True, False])
+def test_each_class_of_responses(board, worker, kind, responded):
+    """A request ends in its class, whether it had come to writing or not."""
+    child = worker()
+    tell(child, "begin", *(["respond"] if responded else []), f"end {kind}")
+    responses = tuple(int(one == kind) for one in "12345")
+    assert figures(board) == (0, 0, 1, responses, 0)
+
+
+def test_special_ends(board, worker):
+    """An error is counted beside the response; other statuses without a class; a cancelled
+    request not at all; one begun over another takes its place."""
+    child = worker()
+    tell(child, "begin", "fail", "end 5")
+    assert figures(board) == (0, 0, 1, (0, 0, 0, 0, 1), 1)
+    tell(child, "begin", "respond", "other")
+    assert figures(board) == (0, 0, 2, (0, 0, 0, 0, 1), 1)
+    tell(child, "begin", "cancel")
+    assert figures(board) == (0, 0, 2, (0, 0, 0, 0, 1), 1)
+    tell(child, "begin", "respond", "cancel")
+    assert figures(board) == (0, 0, 2, (0, 0, 0, 0, 1), 1)
+    tell(child, "begin", "begin")
+    assert figures(board) == (1, 0, 2, (0, 0, 0, 0, 1), 1)
+    tell(child, "respond", "begin")
+    assert figures(board) == (1, 0, 2, (0, 0, 0, 0, 1), 1)
+    tell(child, "end 2", "end 2")
+    assert figures(board) == (0, 0, 3, (0, 1, 0, 0, 1), 1)
+
+
+def test_exact_totals(board, fork):
+    """Four workers of four threads lose not one of 320,000 requests."""
+    times = 20_000
+
+    def thread():
+        for i in range(times):
+            scoreboard.begin()
+            if i % 4:
+                scoreboard.respond()
+            if i % 10 == 0:
+                scoreboard.fail()
+            scoreboard.END["12345"[i % 5]]()
+
+    def process(link, claim):
+        assert board.take(claim, 1, 4)
+        link.hear()
+        threads = [threading.Thread(target=thread) for _ in range(4)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        link.say()
+        link.hear()
+
+    children = [fork(process, board.claim()) for _ in range(4)]
+    for child in children:
+        child.link.say()
+    for child in children:
+        assert child.link.hear()
+    total = 16 * times
+    assert figures(board) == (0, 0, total, (total // 5,) * 5, total // 10)
+    assert [row.requests for row in board.read().rows] == [total // 4] * 4
+    for child in children:
+        child.link.close()
+        child.check()
+    assert figures(board) == (0, 0, total, (total // 5,) * 5, total // 10)
+
+
+def test_gauges_of_threads(board, fork):
+    """Each thread's request counts for itself."""
+
+    def process(link, claim):
+        board.take(claim, 1, 8)
+        barrier = threading.Barrier(9)
+
+        def thread(me):
+            scoreboard.begin()
+            if me < 3:
+                scoreboard.respond()
+            barrier.wait(10)
+            barrier.wait(10)
+            scoreboard.END["2"]()
+            barrier.wait(10)
+
+        threads = [threading.Thread(target=thread, args=(me,)) for me in range(8)]
+        for one in threads:
+            one.start()
+        for _ in range(2):
+            barrier.wait(10)
+            link.say()
+            link.hear()
+        barrier.wait(10)
+        link.say()
+        for one in threads:
+            one.join(10)
+        link.hear()
+
+    child = fork(process, board.claim())
+    child.link.hear()
+    assert figures(board) == (5, 3, 0, (0, 0, 0, 0, 0), 0)
+    child.link.say()
+    child.link.hear()
+    child.link.say()
+    child.link.hear()
+    assert figures(board) == (0, 0, 8, (0, 8, 0, 0, 0), 0)
+
+
+def test_children_of_a_worker_count_nowhere(board, fork):
+    """What the application forks does not end, begin or count its parent's requests."""
+
+    def process(link, claim):
+        board.take(claim, 1, 1)
+        scoreboard.begin()
+        pid = os.fork()
+        if not pid:
+            for act in ACTIONS.values():
+                act()
+            scoreboard.begin()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        link.say()
+        link.hear()
+
+    child = fork(process, board.claim())
+    child.link.hear()
+    assert figures(board) == (1, 0, 0, (0, 0, 0, 0, 0), 0)
+    assert board.read().rows[0].state == scoreboard.STARTING
+
+
+def test_without_a_slot(board, fork):
+    """A process that took none can do all that a worker does, and counts nowhere."""
+
+    def process(link):
+        for act in ACTIONS.values():
+            act()
+
+    fork(process).check()
+    assert figures(board) == (0, 0, 0, (0, 0, 0, 0, 0), 0)
+
+
+# Violence.
+
+
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGABRT, signal.SIGTERM])
+@pytest.mark.parametrize("phase", [["begin"], ["begin", "respond"]])
+def test_a_killed_worker(board, worker, sig, phase):
+    """Its requests in flight leave the gauges before it is even reaped; its totals stay."""
+    child = worker()
+    tell(child, "ready", "begin", "end 2", *phase)
+    assert sum(figures(board)[:2]) == 1
+    child.kill(sig)
+    child.die()
+    assert figures(board) == (0, 0, 1, (0, 1, 0, 0, 0), 0)
+    assert board.read().rows == ()
+    assert child.wait() == -sig
+    assert figures(board) == (0, 0, 1, (0, 1, 0, 0, 0), 0)
+
+
+def test_release_zeroes_the_gauges(board, worker, pages):
+    """The arbiter need not read: releasing alone takes the requests out."""
+    claim = board.claim()
+    child = worker(claim)
+    tell(child, "begin")
+    killed(child)
+    board.release(claim)
+    assert pages.get(0, "owner") % GENERATION == 0
+    assert figures(board) == (0, 0, 0, (0, 0, 0, 0, 0), 0)
+
+
+def test_the_next_owner_starts_afresh(board, worker):
+    """Its own requests begin at 0, the slot's totals go on."""
+    first = worker()
+    tell(first, "begin", "end 2", "begin", "end 4", "begin")
+    killed(first)
+    board.reclaim()
+    claim = board.claim()
+    assert claim.slot == 0
+    second = worker(claim)
+    assert board.read().rows[0].requests == 0
+    tell(second, "begin", "end 2", "begin")
+    (row,) = board.read().rows
+    assert (row.pid, row.requests, row.calling) == (second.pid, 1, 1)
+    assert figures(board) == (1, 0, 3, (0, 2, 0, 1, 0), 0)
+
+
+def test_releasing_twice_and_late(board, worker):
+    """A second release, or one that comes when the slot is another's, does no harm."""
+    old = board.claim()
+    first = worker(old)
+    killed(first)
+    board.release(old)
+    board.release(old)
+    new = board.claim()
+    assert new.slot == old.slot
+    board.release(old)
+    second = worker(new)
+    tell(second, "begin")
+    board.release(old)
+    assert figures(board)[0] == 1
+    assert board.read().rows[0].pid == second.pid
+
+
+def test_freeing_a_slot_of_another_meanwhile(board, worker):
+    """A reader that saw a dead owner does not free the slot of the one who has it since."""
+    old = board.claim()
+    first = worker(old)
+    seen = lib.grd_owner(board._slots)
+    killed(first)
+    board.release(old)
+    second = worker()
+    tell(second, "begin")
+    assert not lib.grd_free(board._header, board._slots, seen)
+    assert figures(board)[0] == 1
+
+
+def test_taking_too_late(board, worker, fork):
+    """A worker whose claim was freed takes nothing, and leaves whoever has the slot now alone."""
+    late = board.claim()
+    board.release(late)
+    fresh = board.claim()
+    assert fresh.slot == late.slot
+    owner = worker(fresh, age=7, capacity=3)
+    tell(owner, "ready", "begin", "end 2", "begin")
+    before = timeless(board.read().rows)
+    child = fork(lambda link: work(link, board, late, age=99, capacity=99))
+    assert child.link.hear() == b"refused"
+    assert timeless(board.read().rows) == before
+    tell(child, "ready", "begin", "end 5", "begin")
+    assert timeless(board.read().rows) == before
+    assert figures(board) == (1, 0, 1, (0, 1, 0, 0, 0), 0)
+
+
+def test_a_dead_arbiters_claims(board, fork):
+    """What it claimed and never gave to a worker is freed."""
+
+    def claim(link):
+        assert [board.claim().slot for _ in range(4)] == [0, 1, 2, 3]
+
+    child = fork(claim)
+    child.die()
+    board.reclaim()
+    assert [board.claim().slot for _ in range(4)] == [0, 1, 2, 3]
+    child.check()
+
+
+@linux
+@pytest.mark.parametrize("state", ["ready", "finishing"])
+def test_a_reused_pid(board, worker, pages, state):
+    """A process that started at another time than the owner is not the owner."""
+    child = worker()
+    tell(child, state, "begin")
+    start = pages.get(0, "start")
+    # another start with the same 15 bits that the owner's word has
+    pages.set(0, "start", start + (1 << lib.GRD_TAG_BITS))
+    assert figures(board)[0] == 0
+    assert board.read().rows == ()
+    pages.set(0, "start", start)
+    assert board.read().rows == (), "it was freed for good"
+
+
+@linux
+def test_a_reused_pid_while_claimed(board, pages):
+    """While a slot is claimed its start is the last owner's: the tag in the word decides."""
+    claim = board.claim()
+    pages.set(0, "start", 1)
+    assert len(board.read().rows) == 1
+    pages.set(0, "owner", claim.owner ^ (1 << 25))  # the tag's lowest bit
+    assert board.read().rows == ()
+
+
+def test_a_gauge_of_an_older_generation(board, worker, pages):
+    """It was left by an owner that is dead: it reads as zero."""
+    child = worker()
+    tell(child, "begin")
+    gauge = pages.get(0, "gauge")
+    assert gauge % GENERATION == CALLING
+    for older in (-1, 1, 5):
+        pages.set(0, "gauge", (gauge + older * GENERATION) % 2**64)
+        assert figures(board)[:2] == (0, 0)
+    pages.set(0, "gauge", gauge)
+    assert figures(board)[:2] == (1, 0)
+
+
+def test_generations_go_round(board, pages, worker):
+    """After 2**24 owners the count begins again, and the slot works as ever."""
+    pages.set(0, "owner", MAX - (GENERATION - 1))
+    pages.set(0, "gauge", MAX - (GENERATION - 1) + CALLING)
+    claim = board.claim()
+    assert claim.owner < GENERATION
+    child = worker(claim)
+    tell(child, "begin", "respond")
+    assert figures(board)[:2] == (0, 1)
+    board.release(claim)
+    assert figures(board)[:2] == (0, 0)
+
+
+def test_two_arbiters_never_get_one_slot(fork):
+    """Four that claim at once get all slots, each once."""
+    board = Scoreboard(512)
+
+    def claim(link):
+        link.hear()
+        mine = [board.claim().slot for _ in range(128)]
+        link.say(",".join(map(str, mine)).encode())
+        link.hear()
+
+    children = [fork(claim) for _ in range(4)]
+    for child in children:
+        child.link.say()
+    slots = [int(slot) for child in children for slot in child.link.hear().split(b",")]
+    assert sorted(slots) == list(range(512))
+    assert board.claim() is None
+    board.forget_file()
+
+
+def test_claiming_and_releasing_in_a_crowd(fork):
+    """At no time do two hold one slot, however fast it changes hands, reclaimers among them."""
+    board = Scoreboard(3)
+    with Raindrops(3) as held:
+
+        def churn(link):
+            link.hear()
+            got = 0
+            while got < 3_000:
+                claim = board.claim()
+                if claim is None:
+                    continue
+                got += 1
+                assert held.incr(claim.slot) == 1
+                if got % 100 == 0:
+                    board.reclaim()
+                assert held.decr(claim.slot) == 0
+                board.release(claim)
+                if got % 7 == 0:
+                    board.release(claim)
+
+        children = [fork(churn) for _ in range(4)]
+        for child in children:
+            child.link.say()
+        for child in children:
+            child.check()
+    assert board.read().rows == ()
+    board.forget_file()
+
+
+def test_one_slot_among_many(fork):
+    """The claim itself, in a tight loop on a single slot: whoever gets it has it alone."""
+    board = Scoreboard(1)
+    with Raindrops(1) as held:
+
+        def churn(link):
+            me = lib.grd_who(os.getpid(), 1)
+            incr, decr = held.incr, held.decr
+            link.hear()
+            for _ in range(100_000):
+                if lib.grd_claim(board._header, board._slots, 1, me) == 0:
+                    assert incr(0) == 1
+                    owner = lib.grd_owner(board._slots)
+                    assert decr(0) == 0
+                    lib.grd_free(board._header, board._slots, owner)
+
+        children = [fork(churn) for _ in range(3)]
+        for child in children:
+            child.link.say()
+        for child in children:
+            child.check()
+    board.forget_file()
+
+
+def test_a_storm(fork):
+    """Workers killed at any moment: no total ever goes back, and in the end no gauge is left."""
+    board = Scoreboard(4)
+    rng = random.Random(1)
+
+    def serve(link, claim):
+        assert board.take(claim, 1, 2)
+        scoreboard.ready()
+        link.say()
+
+        def thread():
+            while True:
+                scoreboard.begin()
+                scoreboard.respond()
+                scoreboard.END["2"]()
+
+        threading.Thread(target=thread, daemon=True).start()
+        thread()
+
+    alive = []
+    last = (0, 0, 0)
+    for _ in range(40):
+        while len(alive) < 4:
+            claim = board.claim()
+            alive.append((fork(serve, claim), claim))
+            assert alive[-1][0].link.hear()
+        child, claim = alive.pop(rng.randrange(4))
+        child.kill()
+        for _ in range(20):
+            calling, writing, requests, responses, errors = figures(board)
+            assert calling + writing <= 8
+            assert (requests, responses[1], errors) >= last
+            last = (requests, responses[1], errors)
+        child.wait()
+        if rng.random() < 0.5:
+            board.release(claim)
+        else:
+            board.reclaim()
+    for child, _ in alive:
+        killed(child)
+    calling, writing, requests, responses, errors = figures(board)
+    assert (calling, writing, errors) == (0, 0, 0)
+    # A kill between the two additions of one end leaves at most one of them undone.
+    assert 0 <= responses[1] - requests <= 2 * 44
+    assert requests > 0
+    assert board.read().rows == ()
+    board.forget_file()
+
+
+# Hostile pages.
+
+
+def test_pid_0_is_nobody(board, pages):
+    """No process has pid 0: a slot with it is freed, and does not stay taken for ever."""
+    board.release(board.claim())
+    pages.set(0, "owner", GENERATION | scoreboard.READY << lib.GRD_PID_BITS)
+    assert board.read().rows == ()
+    assert [board.claim().slot for _ in range(4)] == [0, 1, 2, 3]
+
+
+OWNERS = st.builds(
+    lambda pid, state, tag, generation: (
+        pid | state << lib.GRD_PID_BITS | tag << 25 | generation << lib.GRD_GENERATION_SHIFT
+    ),
+    st.sampled_from([0, 1, 2, os.getpid(), 2**22 - 1]) | st.integers(0, 2**22 - 1),
+    st.integers(0, 7),
+    st.integers(0, 2**15 - 1),
+    st.integers(0, 2**24 - 1),
+)
+WORDS = OWNERS | st.integers(0, MAX) | st.sampled_from([0, MAX, 1 << 63])
+LINES = st.lists(WORDS, min_size=32, max_size=32).map(lambda words: struct.pack("=32Q", *words))
+RESTS = st.integers(0, 2**32).map(lambda seed: random.Random(seed).randbytes(SLOT - 256))
+SLOTS = st.tuples(LINES, RESTS | st.just(bytes(SLOT - 256))).map(b"".join)
+HEADERS = st.integers(0, 2**32).map(lambda seed: random.Random(seed).randbytes(HEADER_SIZE))
+SCRIBBLES = st.lists(SLOTS, min_size=4, max_size=4).map(b"".join)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(scribble=SCRIBBLES, header=HEADERS, slot=st.integers(0, 3))
+def test_scribbled_pages(board, pages, scribble, header, slot):
+    """Whatever stands there: reading gives figures, claiming a free slot or none, releasing and
+    reclaiming raise nothing."""
+    pages.scribble(HEADER_SIZE, scribble)
+    pages.scribble(0, header)
+    reading = board.read()
+    assert reading.slots == 4
+    assert len(reading.rows) <= 4
+    for row in reading.rows:
+        assert 0 <= row.calling < CALLING
+        assert 0 <= row.writing < CALLING
+    pages.scribble(HEADER_SIZE, scribble)
+    for cause in exits.CAUSES:
+        board.bury(Claim(slot, pages.get(slot, "owner")), 1, cause)
+    board.release(Claim(slot, pages.get(slot, "owner")))
+    board.release(Claim(slot, 0))
+    board.add_untracked(1)
+    board.add_untracked(-1)
+    claim = board.claim()
+    assert claim is None or 0 <= claim.slot < 4
+    if claim is not None:
+        pages.scribble(HEADER_SIZE, scribble)
+        board.release(claim)
+    board.reclaim()
+
+
+def test_scribbled_while_read(board, pages, fork):
+    """Also while somebody goes on scribbling."""
+
+    def scribble(link):
+        rng = random.Random(2)
+        link.say()
+        while True:
+            pages.scribble(HEADER_SIZE, rng.randbytes(4 * SLOT))
+
+    child = fork(scribble)
+    child.link.hear()
+    for _ in range(2_000):
+        board.read()
+        claim = board.claim()
+        if claim is not None:
+            board.release(claim)
+    killed(child)
+
+
+# The file.
+
+
+def make(path, slots=4):
+    board = Scoreboard(slots, str(path))
+    board.forget_file()
+
+
+def test_the_pages_describe_themselves(tmp_path):
+    """Magic, version, sizes and the clock's offset stand in the header, for whoever maps it."""
+    before = time.time() - time.monotonic()
+    board = Scoreboard(5, str(tmp_path / "board"))
+    content = (tmp_path / "board").read_bytes()
+    magic, version, header_size, slot_size, slots, length, created, offset, boot, untracked = (
+        HEADER.unpack_from(content)
+    )
+    assert (magic, version) == (b"raindrop", 2)
+    assert (header_size, slot_size, slots) == (HEADER_SIZE, SLOT, 5)
+    assert length == HEADER_SIZE + 5 * SLOT == len(content)
+    assert abs(created / 1e9 - time.monotonic()) < 10
+    assert abs(offset / 1e9 - before) < 10
+    assert untracked == 0
+    if sys.platform == "linux":
+        name = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+        assert boot.rstrip(b"\0") == name
+    board.forget_file()
+
+
+def test_a_file_outlives_the_server(tmp_path, fork):
+    """Its totals go on in the next server; gauges and owners do not."""
+
+    def serve(link):
+        board = Scoreboard(2, str(tmp_path / "board"))
+        board.add_untracked(3)
+        assert board.take(board.claim(), 1, 1)
+        for _ in range(10):
+            scoreboard.begin()
+            scoreboard.fail()
+            scoreboard.END["5"]()
+        scoreboard.begin()
+        link.say()
+        link.hear()
+
+    for generation in (1, 2, 3):
+        child = fork(serve)
+        assert child.link.hear()
+        killed(child)
+        board = Scoreboard(2, str(tmp_path / "board"))
+        total = 10 * generation
+        assert figures(board) == (0, 0, total, (0, 0, 0, 0, total), total)
+        assert board.read().untracked == 0
+        claims = [board.claim(), board.claim()]
+        assert [claim.slot for claim in claims] == [0, 1]
+        for claim in claims:
+            board.release(claim)
+        board.forget_file()
+        del board  # the pages hold the lock as well
+
+
+@pytest.mark.parametrize(("before", "after", "slots"), [(2, 6, 6), (6, 2, 6), (3, 3, 3)])
+def test_a_file_of_another_size(tmp_path, before, after, slots):
+    """A larger one is used as it is, a smaller one grows; its totals stay."""
+    path = tmp_path / "board"
+    board = Scoreboard(before, str(path))
+    pages = Pages(board)
+    claims = [board.claim() for _ in range(before)]
+    for claim in claims:
+        pages.set(claim.slot, "requests", 10)
+        board.release(claim)
+    pages.close()
+    board.forget_file()
+    del board
+    board = Scoreboard(after, str(path))
+    assert board.slots == board.read().slots == slots
+    assert board.read().requests == 10 * before
+    assert len({board.claim().slot for _ in range(slots)}) == slots
+    board.forget_file()
+
+
+def test_a_file_in_use(tmp_path, fork):
+    """A second server is refused as long as the first has it, and lets it be."""
+    path = tmp_path / "board"
+    board = Scoreboard(2, str(path))
+    board.claim()
+    before = path.read_bytes()
+
+    def second(link):
+        with pytest.raises(BlockingIOError):
+            Scoreboard(2, str(path))
+
+    fork(second).check()
+    with pytest.raises(BlockingIOError):
+        Scoreboard(9, str(path))
+    assert path.read_bytes() == before
+    board.forget_file()
+    del board
+    make(path)
+
+
+def good(tmp_path, slots=4):
+    make(tmp_path / "good", slots)
+    return (tmp_path / "good").read_bytes()
+
+
+def patched(content, at, form, value):
+    content = bytearray(content)
+    struct.pack_into(form, content, at, value)
+    return bytes(content)
+
+
+FOREIGN = {
+    "text": lambda good: b"somebody's precious data\n" * 400,
+    "a byte": lambda good: b"r",
+    "zeros": lambda good: bytes(10_000),
+    "magic only": lambda good: b"raindrop",
+    "half a header": lambda good: good[:40],
+    "header only": lambda good: good[:HEADER_SIZE],
+    "cut": lambda good: good[:-1],
+    "version": lambda good: patched(good, 8, "=I", 1),
+    "header size": lambda good: patched(good, 12, "=I", 64),
+    "slot size": lambda good: patched(good, 16, "=I", 64),
+    "slots": lambda good: patched(good, 20, "=I", 5),
+    "many slots": lambda good: patched(good, 20, "=I", 2**32 - 1),
+    "no slots": lambda good: patched(good, 20, "=I", 0),
+}
+
+
+@pytest.mark.parametrize("make_content", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_file(tmp_path, make_content):
+    """What is no scoreboard of this format is ValueError, naming the file, and stays as it is."""
+    path = tmp_path / "foreign"
+    content = make_content(good(tmp_path))
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="foreign") as caught:
+        Scoreboard(4, str(path))
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+    fd = os.open(path, os.O_RDWR)
+    try:
+        with pytest.raises(ValueError):
+            Scoreboard.adopt(fd)
+    finally:
+        os.close(fd)
+    assert path.read_bytes() == content
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_damaged_files(tmp_path, data):
+    """Whatever a file holds, it is used or refused with ValueError."""
+    content = bytearray(good(tmp_path, 2))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, 100) | st.integers(0, len(content) - 1))
+        damage = data.draw(st.binary(min_size=1, max_size=16))
+        content[at : at + len(damage)] = damage
+    path = tmp_path / "damaged"
+    path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))])
+    try:
+        board = Scoreboard(2, str(path))
+    except ValueError:
+        return
+    board.read()
+    board.claim()
+    board.forget_file()
+
+
+@linux
+def test_another_boots_pids(tmp_path, fork):
+    """After a reboot the pids in the file are other processes', even with the same start time."""
+    here = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    kept = Scoreboard(2, str(tmp_path / "board"))
+    claim = kept.claim()
+    child = fork(lambda link: work(link, kept, claim))
+    assert child.link.hear() == b"taken"
+    tell(child, "ready", "begin", "end 2", "begin")
+    content = (tmp_path / "board").read_bytes()
+    assert content[48:88].rstrip(b"\0") == here
+    for boot, calling in ((here, 1), (b"another", 0)):
+        path = tmp_path / boot.decode()
+        path.write_bytes(content[:48] + boot.ljust(40, b"\0") + content[88:])
+        board = Scoreboard(2, str(path))
+        assert figures(board) == (calling, 0, 1, (0, 1, 0, 0, 0), 0)
+        assert path.read_bytes()[48:88].rstrip(b"\0") == here
+        board.forget_file()
+    kept.forget_file()
+
+
+def test_the_lock_goes_with_the_arbiter(tmp_path, fork):
+    """When the arbiter has died its file is free for the next one at once, though a worker may
+    live a while longer; that worker's slot stays its own."""
+    path = str(tmp_path / "board")
+
+    def arbiter(link):
+        board = Scoreboard(2, path)
+        claim = board.claim()
+        pid = os.fork()
+        if not pid:
+            board.forget_file()
+            board.take(claim, 1, 1)
+            scoreboard.begin()
+            link.say(str(os.getpid()).encode())
+            link.hear()
+            os._exit(0)
+        signal.pause()
+
+    child = fork(arbiter)
+    worker = int(child.link.hear())
+    child.kill()
+    child.die()
+    try:
+        board = Scoreboard(2, path)
+        assert [(row.pid, row.calling) for row in board.read().rows] == [(worker, 1)]
+        board.forget_file()
+    finally:
+        child.wait()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "missing"])
+def test_not_a_file(tmp_path, kind):
+    """OSError or ValueError, at once."""
+    path = tmp_path / kind
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path = path / "board"
+    with pytest.raises((OSError, ValueError)):
+        Scoreboard(2, str(path))
+
+
+def test_adopting(board, fork):
+    """Another arbiter gets the same board by its descriptor, counts and claims included."""
+    claim = board.claim()
+    child = fork(lambda link: work(link, board, claim))
+    assert child.link.hear() == b"taken"
+    tell(child, "ready", "begin")
+    fd = os.dup(board.fileno())
+    other = Scoreboard.adopt(fd)
+    assert other.fileno() == fd
+    assert timeless(other.read().rows) == timeless(board.read().rows)
+    assert len(board.read().rows) == 1
+    assert other.claim().slot == 1
+    assert board.claim().slot == 2
+    tell(child, "end 2")
+    assert figures(other) == figures(board) == (0, 0, 1, (0, 1, 0, 0, 0), 0)
+    other.forget_file()
+
+
+def test_adopting_an_empty_file(tmp_path):
+    """There is no scoreboard in it: ValueError, and it stays empty."""
+    with open(tmp_path / "empty", "w+b") as file:
+        with pytest.raises(ValueError):
+            Scoreboard.adopt(file.fileno())
+        assert os.fstat(file.fileno()).st_size == 0
+
+
+# The rest.
+
+
+@linux
+def test_the_memory_has_a_name(board):
+    """It can be found among a process's descriptors, is not inherited, and cannot be shrunk."""
+    assert "memfd:gunicorn-raindrops" in str(Path(f"/proc/self/fd/{board.fileno()}").readlink())
+    assert not os.get_inheritable(board.fileno())
+    with pytest.raises(PermissionError):
+        os.ftruncate(board.fileno(), 0)
+
+
+def test_without_the_descriptor(board, worker):
+    """A worker lets it go, and counts and reads on."""
+    child = worker()
+    fd = board.fileno()
+    board.forget_file()
+    board.forget_file()
+    with pytest.raises(OSError):
+        os.fstat(fd)
+    tell(child, "begin")
+    assert figures(board)[0] == 1
+
+
+def test_untracked(board):
+    """Workers beyond the last slot are counted, and no more."""
+    board.add_untracked(1)
+    board.add_untracked(1)
+    board.add_untracked(-1)
+    assert board.read().untracked == 1
+    assert board.read().rows == ()
+
+
+def test_readers_in_threads(board, worker, fork):
+    """Several threads of one process may read at once."""
+    child = worker()
+    tell(child, "begin", "end 2", "begin")
+
+    def read(link):
+        wrong = []
+
+        def thread():
+            for _ in range(300):
+                if figures(board) != (1, 0, 1, (0, 1, 0, 0, 0), 0):
+                    wrong.append(1)
+
+        threads = [threading.Thread(target=thread) for _ in range(4)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        assert not wrong
+
+    fork(read).check()
+
+
+@linux
+def test_process_start(fork):
+    """It is field 22 of /proc/PID/stat, whatever the process is called; -1 for no process."""
+
+    def rename(link):
+        for name in (b"a) Z 1 (", b") R 1 2 3", b"((((", b" ", b"x\ny"):
+            Path("/proc/self/comm").write_bytes(name)
+            link.say()
+            link.hear()
+
+    child = fork(rename)
+    starts = set()
+    for _ in range(5):
+        child.link.hear()
+        starts.add(lib.grd_process_start(child.pid))
+        child.link.say()
+    stat = Path(f"/proc/{child.pid}/stat").read_text()
+    assert starts == {int(stat.rpartition(")")[2].split()[19])}
+    child.die()
+    assert lib.grd_process_start(child.pid) == -1, "a zombie runs nothing"
+    child.check()
+    assert lib.grd_process_start(child.pid) == -1
+
+
+def test_no_leak(tmp_path):
+    """Boards that come and go leave neither descriptor (see the fixture) nor mapping."""
+
+    def mapped():
+        maps = Path("/proc/self/maps").read_text()
+        return maps.count("memfd:gunicorn-raindrops") + maps.count(str(tmp_path))
+
+    before = mapped()
+    for i in range(300):
+        board = Scoreboard(4, str(tmp_path / "board") if i % 2 else None)
+        board.claim()
+        board.read()
+        board.forget_file()
+        del board
+    assert mapped() == before
+
+
+# Websockets.
+
+
+def hold_websockets(link, board, claim, number):
+    assert board.take(claim, 1, 1)
+    attached = seat.AttachedSeat()
+    for _ in range(number):
+        attached.open()
+    attached.close()
+    link.say()
+    link.hear()
+
+
+def test_websockets_are_reclaimed_with_their_owner(board, fork):
+    """A worker's open websockets are its row's; when it is killed they are out of the gauge, and
+    whoever has the slot next begins with none."""
+    child = fork(hold_websockets, board, board.claim(), 4)
+    child.link.hear()
+    assert [(row.websockets, row.calling, row.writing) for row in board.read().rows] == [(3, 0, 0)]
+    child.kill()
+    child.wait()
+    assert board.read().rows == ()
+    claim = board.claim()
+    assert claim.slot == 0
+    assert [row.websockets for row in board.read().rows] == [0]
+    other = fork(hold_websockets, board, claim, 1)
+    other.link.hear()
+    assert [row.websockets for row in board.read().rows] == [0]
+    other.link.say()
+    other.check()
+
+
+def count_from_a_child(link, board, claim, fork):
+    assert board.take(claim, 1, 1)
+    attached = seat.AttachedSeat()
+    attached.open()
+
+    def child(link):
+        attached.open()
+        attached.close()
+        attached.close()
+        attached.begin("GET", "/")  # it has no slot: all of it counts nowhere
+
+    fork(child).check()
+    (row,) = board.read().rows
+    assert (row.websockets, row.calling) == (1, 0)
+    attached.close()
+    assert board.read().rows[0].websockets == 0
+
+
+def test_a_child_of_a_worker_closes_no_websocket(board, fork):
+    """What a fork copies is nobody's in the child."""
+    fork(count_from_a_child, board, board.claim(), fork).check()
+
+
+def test_capacity_can_be_told_later(board, fork):
+    """Where it is known only once the application is loaded."""
+
+    def child(link):
+        assert board.take(claim, 1, 1)
+        scoreboard.set_capacity(7)
+        assert [row.capacity for row in board.read().rows] == [7]
+
+    claim = board.claim()
+    fork(child).check()

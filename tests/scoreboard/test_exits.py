@@ -1,0 +1,232 @@
+"""Why workers ended: each end once, whoever comes first to count it."""
+
+import sys
+import types
+
+import pytest
+from gunicorn.arbiter import Arbiter
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunicorn_raindrops import hooks, settings
+from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops.arbiter_side import Runtime
+from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.scoreboard import board as scoreboard
+from gunicorn_raindrops.scoreboard import exits
+from gunicorn_raindrops.scoreboard.board import Scoreboard
+from gunicorn_raindrops.scoreboard.exits import CAUSES, Killed
+from gunicorn_raindrops.scoreboard.records import Current
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+@pytest.fixture
+def board():
+    board = Scoreboard(2)
+    yield board
+    board.forget_file()
+
+
+def counted(board):
+    """Return the exits that are not 0."""
+    return {cause: n for cause, n in board.read().exits.items() if n}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["exit", "bury"]), st.sampled_from(list(CAUSES)))))
+def test_the_first_to_count_an_end_has_it(attempts):
+    """A worker and its arbiters may all count an end, any number of times: it is one."""
+    board = Scoreboard(1)
+    try:
+        claim = board.claim()
+        board.take_slot(claim)
+        for by, cause in attempts:
+            if by == "exit":
+                board.exit(claim, cause)
+            else:
+                board.bury(claim, 1, cause)
+        board.release(claim)
+        board.bury(claim, 1, exits.TIMEOUT)
+        expected = attempts[0][1] if attempts else exits.TIMEOUT
+        assert counted(board) == {expected: 1}
+    finally:
+        board.forget_file()
+
+
+def test_an_end_that_readers_saw_first(board):
+    """They free a dead worker's slot; whoever claims it next counts its end, the arbiter that
+    reaps it then no more."""
+    claim = board.claim()
+    board.take_slot(claim)
+    board.release(claim)
+    assert counted(board) == {}
+    later = board.claim()
+    assert later.slot == claim.slot
+    assert counted(board) == {exits.KILLED: 1}
+    assert board.bury(claim, 1, exits.TIMEOUT) is None
+    assert counted(board) == {exits.KILLED: 1}
+    assert board.bury(later, 2, exits.KILLED) is not None
+    assert counted(board) == {exits.KILLED: 2}
+
+
+def test_a_claim_that_nobody_took(board):
+    """It was never a worker: given back, its slot's next owner has no end to count."""
+    for _ in range(3):
+        board.release(board.claim())
+    assert counted(board) == {}
+
+
+def test_a_worker_that_died_before_it_took_its_slot(board):
+    """It was in nothing: what still stands there was its predecessor's."""
+    claim = board.claim()
+    place = seat.SlotSeat(board, claim, board.take_slot(claim, age=3, capacity=9))
+    place.begin("GET", "/before")
+    board.bury(claim, 1, exits.KILLED)
+    board.release(claim)
+    late = board.claim()
+    (row,) = board.read().rows
+    assert (row.state, row.age, row.capacity) == (scoreboard.CLAIMED, 0, 0)
+    assert (row.current, row.busy_seconds, row.requests) == (None, 0, 0)
+    killed = board.bury(late, 2, exits.KILLED)
+    assert (killed.pid, killed.age, killed.in_flight, killed.current) == (2, 0, 0, None)
+
+
+def test_the_last_few_are_kept(board):
+    """The latest first, with what each was in; older ones make room."""
+    for number in range(2 * lib.GRD_KILLED_KEPT + 3):
+        claim = board.claim()
+        place = seat.SlotSeat(board, claim, board.take_slot(claim, age=number))
+        place.begin("GET", f"/{number}")
+        board.bury(claim, 1000 + number, exits.KILLED)
+        board.release(claim)
+    kept = board.read().killed
+    numbers = list(range(number, number - lib.GRD_KILLED_KEPT, -1))
+    assert [one.age for one in kept] == numbers
+    assert [one.pid for one in kept] == [1000 + n for n in numbers]
+    assert [one.current.path for one in kept] == [f"/{n}" for n in numbers]
+    assert {one.in_flight for one in kept} == {1}
+
+
+def test_one_that_is_being_written_is_not_shown(board):
+    """Nor one that an arbiter was killed in."""
+    for _ in range(2):
+        claim = board.claim()
+        board.take_slot(claim)
+        board.bury(claim, 1, exits.KILLED)
+        board.release(claim)
+    board.header.killed[2].turn = 0
+    assert len(board.read().killed) == 1
+
+
+@pytest.mark.parametrize("cause", [99, 2**32 - 1])
+def test_a_scribbled_cause(board, cause):
+    """It is read as what needs no explanation."""
+    claim = board.claim()
+    board.take_slot(claim)
+    board.bury(claim, 1, exits.TIMEOUT)
+    board.header.killed[1].cause = cause
+    assert board.read().killed[0].cause == exits.KILLED
+
+
+LINES = [
+    ((exits.TIMEOUT, None, 0), "worker (pid:7) was killed by the timeout, idle"),
+    ((exits.KILLED, None, 0), "worker (pid:7) was killed, idle"),
+    (
+        (exits.TIMEOUT, Current("GET", "/a", 2.04), 1),
+        "worker (pid:7) was killed by the timeout in 'GET /a', 2.0 s after its begin",
+    ),
+    (
+        (exits.KILLED, Current("GET", "/\n\x1b[2J\u00e9'", 1.0), 3),
+        'worker (pid:7) was killed in "GET /\\n\\x1b[2J\\xe9\'", 1.0 s after its begin, '
+        "the oldest of 3 requests",
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "line"), LINES)
+def test_the_line_of_the_log(what, line):
+    """A path is a stranger's, and may not write to the log as it likes."""
+    cause, current, in_flight = what
+    killed = Killed(0.0, 0, 7, 1, cause, in_flight, current)
+    assert exits.describe(killed) == line
+
+
+def worker(nr=0, booted=True):
+    return types.SimpleNamespace(nr=nr, max_requests=3, booted=booted)
+
+
+@pytest.mark.parametrize(
+    ("worker", "error", "cause"),
+    [
+        (worker(), None, exits.GRACEFUL),
+        (worker(), SystemExit(), exits.GRACEFUL),
+        (worker(), SystemExit(0), exits.GRACEFUL),
+        (worker(nr=2), SystemExit(0), exits.GRACEFUL),
+        (worker(nr=3), SystemExit(0), exits.MAX_REQUESTS),
+        (worker(nr=3), SystemExit(1), exits.FAILED),
+        (worker(), SystemExit(-1), exits.FAILED),
+        (worker(), SystemExit("so"), exits.FAILED),
+        (worker(), KeyboardInterrupt(), exits.FAILED),
+        (worker(booted=False), SystemExit(-1), exits.BOOT_FAILURE),
+        (worker(booted=False), SystemExit(0), exits.GRACEFUL),
+        (worker(), SystemExit(Arbiter.WORKER_BOOT_ERROR), exits.BOOT_FAILURE),
+        (worker(), SystemExit(Arbiter.APP_LOAD_ERROR), exits.BOOT_FAILURE),
+    ],
+)
+def test_what_a_worker_says_of_its_end(worker, error, cause):
+    """By how its process is about to exit. The asgi workers boot on when they say they have, and
+    then exit as one that has not."""
+    assert hooks._cause(worker, error) == cause
+
+
+def test_an_aborted_worker_leaves_it_to_the_arbiter(monkeypatch):
+    """Only the arbiter knows whether the SIGABRT was its own."""
+    monkeypatch.setattr(hooks._process, "aborted", True)
+    assert hooks._cause(worker(), SystemExit(1)) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="start times are Linux's")
+def test_the_end_of_one_killed_in_a_request(board, fork):
+    """What it was in is known also after a reader has freed its slot."""
+
+    def work(link, claim):
+        place = seat.SlotSeat(board, claim, board.take_slot(claim))
+        place.begin("POST", "/killed")
+        link.say()
+        link.hear()
+
+    claim = board.claim()
+    child = fork(work, claim)
+    assert child.link.hear()
+    child.kill()
+    child.wait()
+    assert board.read().rows == ()
+    killed = board.bury(claim, child.pid, exits.KILLED)
+    assert (killed.pid, killed.current.method, killed.current.path) == (
+        child.pid, "POST", "/killed"
+    )  # fmt: skip
+    assert board.read().killed == (killed,)
+
+
+def test_one_that_got_its_slot_late_says_why_it_ends(fork):
+    """Also where it has not looked for the slot since the arbiter claimed it."""
+    chosen = settings.load({"max_workers": 1, "bind": ""}, {})
+    runtime = Runtime.start(chosen, [].append, [].append, print, {})
+    first, second = object(), object()
+
+    def work(link):
+        assert not runtime.take(second, 2, 1)
+        link.say()
+        link.hear()
+        runtime.leave(exits.GRACEFUL)
+
+    runtime.claim(first, lambda worker: None)
+    runtime.claim(second, lambda worker: None)
+    child = fork(work)
+    assert child.link.hear()
+    runtime.release(first, (1, exits.TIMEOUT), {second: child.pid}.get)
+    child.link.say()
+    child.check()
+    runtime.release(second, (child.pid, exits.KILLED))
+    assert counted(runtime._board) == {exits.TIMEOUT: 1, exits.GRACEFUL: 1}
+    runtime._board.forget_file()
