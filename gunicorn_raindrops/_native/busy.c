@@ -24,10 +24,10 @@ static uint64_t look(uint64_t *word)
 	uint64_t seen = 0, now = 0;
 
 	for (int i = 0; i < SETTLE_TRIES; i++) {
-		seen = grd_atomic_acquire(word);
+		seen = grd_load_acquire(word);
 		now = grd_now();
 		/* unchanged: what was in flight before the clock was read still is */
-		if (grd_atomic_load(word) == seen)
+		if (grd_load_relaxed(word) == seen)
 			break;
 	}
 	return ticks_of(seen, now);
@@ -35,11 +35,11 @@ static uint64_t look(uint64_t *word)
 
 static uint64_t tell(uint64_t *told, uint64_t ticks)
 {
-	uint64_t before = grd_atomic_load(told), now;
+	uint64_t before = grd_load_relaxed(told), now;
 
 	do {
 		now = unwound(ticks, before);
-	} while (now != before && !grd_atomic_exchange(told, &before, now));
+	} while (now != before && !grd_cas_or_load(told, &before, now));
 	return now;
 }
 
@@ -52,13 +52,13 @@ int grd_busy_settle(uint64_t *word, uint64_t *told, uint64_t seen)
 {
 	uint64_t ticks = tell(told, ticks_of(seen, grd_now()));
 
-	return grd_atomic_swap(word, seen, ticks << GRD_BUSY_COUNT_BITS);
+	return grd_cas(word, seen, ticks << GRD_BUSY_COUNT_BITS);
 }
 
 void grd_busy_forget(uint64_t *word, uint64_t *told)
 {
-	uint64_t seen = grd_atomic_acquire(word);
+	uint64_t seen = grd_load_acquire(word);
 
 	if (grd_busy_in_flight(seen))
-		grd_atomic_swap(word, seen, grd_atomic_load(told) << GRD_BUSY_COUNT_BITS);
+		grd_cas(word, seen, grd_load_relaxed(told) << GRD_BUSY_COUNT_BITS);
 }

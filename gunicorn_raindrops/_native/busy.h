@@ -30,12 +30,12 @@ static inline uint64_t grd_busy_instant(uint64_t ns)
 
 static inline void grd_busy_begin(uint64_t *word, uint64_t now)
 {
-	grd_atomic_add(word, 1 - grd_busy_instant(now));
+	grd_add_relaxed(word, 1 - grd_busy_instant(now));
 }
 
 static inline void grd_busy_end(uint64_t *word, uint64_t now)
 {
-	grd_atomic_add(word, grd_busy_instant(now) - 1);
+	grd_add_relaxed(word, grd_busy_instant(now) - 1);
 }
 
 /* Return the time that requests have been inside, ns. */

@@ -101,7 +101,7 @@ static PyObject *change(PyObject *self, PyObject *const *args, Py_ssize_t given,
 	counter = at(bound_of(self)->counters, index);
 	if (!counter)
 		return NULL;
-	return PyLong_FromUnsignedLongLong(grd_atomic_add(counter, down ? 0 - n : n));
+	return PyLong_FromUnsignedLongLong(grd_add_relaxed(counter, down ? 0 - n : n));
 }
 
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t given)
@@ -122,7 +122,7 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t given)
 	if (expect(given, 1) || to_index(args[0], &index))
 		return NULL;
 	counter = at(bound_of(self)->counters, index);
-	return counter ? PyLong_FromUnsignedLongLong(grd_atomic_load(counter)) : NULL;
+	return counter ? PyLong_FromUnsignedLongLong(grd_load_relaxed(counter)) : NULL;
 }
 
 static PyObject *set(PyObject *self, PyObject *const *args, Py_ssize_t given)
@@ -135,7 +135,7 @@ static PyObject *set(PyObject *self, PyObject *const *args, Py_ssize_t given)
 	counter = at(bound_of(self)->counters, index);
 	if (!counter)
 		return NULL;
-	grd_atomic_store(counter, value);
+	grd_store_relaxed(counter, value);
 	Py_RETURN_NONE;
 }
 
@@ -166,7 +166,7 @@ static PyObject *change_one(PyObject *self, PyObject *const *args, Py_ssize_t gi
 	counter = at(bound->counters, bound->index);
 	if (!counter)
 		return NULL;
-	return PyLong_FromUnsignedLongLong(grd_atomic_add(counter, down ? 0 - n : n));
+	return PyLong_FromUnsignedLongLong(grd_add_relaxed(counter, down ? 0 - n : n));
 }
 
 static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t given, PyObject *names)

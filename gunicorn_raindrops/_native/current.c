@@ -29,34 +29,34 @@ static int fill(struct grd_current *next, struct grd_line line)
 
 void grd_current_begin(struct grd_current *place, uint64_t now, struct grd_line line)
 {
-	uint64_t odd = grd_atomic_load(&place->turn) | 1, words[WORDS];
+	uint64_t odd = grd_load_relaxed(&place->turn) | 1, words[WORDS];
 	struct grd_current next = {.began = now};
 	int count = fill(&next, line);
 
 	memcpy(words, &next, sizeof(words));
-	grd_atomic_store(&place->turn, odd);
+	grd_store_relaxed(&place->turn, odd);
 	/* whoever sees a word of these sees the odd turn as well */
-	grd_atomic_fence_stores();
+	grd_fence_release();
 	for (int i = FIRST; i < count; i++)
-		grd_atomic_store((uint64_t *)place + i, words[i]);
-	grd_atomic_release(&place->turn, odd + 1);
+		grd_store_relaxed((uint64_t *)place + i, words[i]);
+	grd_store_release(&place->turn, odd + 1);
 }
 
 void grd_current_end(struct grd_current *place)
 {
-	grd_atomic_store(&place->began, 0);
+	grd_store_relaxed(&place->began, 0);
 }
 
 static int copy_one(struct grd_current *copy, const struct grd_current *place)
 {
 	uint64_t words[WORDS];
 
-	words[0] = grd_atomic_acquire(&place->turn);
+	words[0] = grd_load_acquire(&place->turn);
 	for (int i = FIRST; i < WORDS; i++)
-		words[i] = grd_atomic_load((const uint64_t *)place + i);
-	grd_atomic_fence();
+		words[i] = grd_load_relaxed((const uint64_t *)place + i);
+	grd_fence_acquire();
 	memcpy(copy, words, sizeof(words));
-	return !(words[0] & 1) && grd_atomic_load(&place->turn) == words[0];
+	return !(words[0] & 1) && grd_load_relaxed(&place->turn) == words[0];
 }
 
 static const struct grd_current *find(const struct grd_current *places, uint64_t *began)
@@ -65,7 +65,7 @@ static const struct grd_current *find(const struct grd_current *places, uint64_t
 
 	*began = UINT64_MAX;
 	for (int i = 0; i < GRD_CURRENT_PLACES; i++) {
-		uint64_t at = grd_atomic_load(&places[i].began);
+		uint64_t at = grd_load_relaxed(&places[i].began);
 
 		if (at && at < *began) {
 			*began = at;
@@ -93,6 +93,6 @@ int grd_current_oldest(struct grd_current *copy, const struct grd_current *place
 void grd_current_clear(struct grd_current *places)
 {
 	for (int i = 0; i < GRD_CURRENT_PLACES; i++)
-		if (grd_atomic_load(&places[i].began))
-			grd_atomic_store(&places[i].began, 0);
+		if (grd_load_relaxed(&places[i].began))
+			grd_store_relaxed(&places[i].began, 0);
 }

@@ -22,9 +22,9 @@ static struct sigaction before;
 static struct range *range_of(uint64_t at)
 {
 	for (int i = 0; i < GUARDS; i++) {
-		uint64_t length = grd_atomic_acquire(&ranges[i].length);
+		uint64_t length = grd_load_acquire(&ranges[i].length);
 
-		if (length && at - grd_atomic_load(&ranges[i].begin) < length)
+		if (length && at - grd_load_relaxed(&ranges[i].begin) < length)
 			return &ranges[i];
 	}
 	return NULL;
@@ -35,7 +35,7 @@ static int replace(struct range *range)
 {
 	void *at = (void *)(uintptr_t)range->begin;
 
-	grd_atomic_store(&range->lost, 1);
+	grd_store_relaxed(&range->lost, 1);
 	return mmap(at, range->length, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at;
 }
@@ -76,12 +76,12 @@ int grd_guard(void *address, size_t length)
 	if (error)
 		return error;
 	for (int i = 0; i < GUARDS; i++) {
-		if (grd_atomic_load(&ranges[i].length))
+		if (grd_load_relaxed(&ranges[i].length))
 			continue;
-		grd_atomic_store(&ranges[i].lost, 0);
-		grd_atomic_store(&ranges[i].begin, (uintptr_t)address);
+		grd_store_relaxed(&ranges[i].lost, 0);
+		grd_store_relaxed(&ranges[i].begin, (uintptr_t)address);
 		/* the handler finds a range by its length, and then the rest */
-		grd_atomic_release(&ranges[i].length, length);
+		grd_store_release(&ranges[i].length, length);
 		return i;
 	}
 	return -ENOSPC;
@@ -90,10 +90,10 @@ int grd_guard(void *address, size_t length)
 void grd_unguard(int guard)
 {
 	if (guard >= 0)
-		grd_atomic_store(&ranges[guard].length, 0);
+		grd_store_relaxed(&ranges[guard].length, 0);
 }
 
 int grd_lost(int guard)
 {
-	return guard >= 0 && grd_atomic_load(&ranges[guard].lost);
+	return guard >= 0 && grd_load_relaxed(&ranges[guard].lost);
 }

@@ -39,9 +39,9 @@ static unsigned int bucket_of(uint64_t ns)
 static void raise_to(uint64_t *at, uint64_t value)
 {
 	for (int i = 0; i < RAISE_TRIES; i++) {
-		uint64_t now = grd_atomic_load(at);
+		uint64_t now = grd_load_relaxed(at);
 
-		if (now >= value || grd_atomic_swap(at, now, value))
+		if (now >= value || grd_cas(at, now, value))
 			return;
 	}
 }
@@ -49,7 +49,7 @@ static void raise_to(uint64_t *at, uint64_t value)
 static void add(uint64_t *at, uint64_t n)
 {
 	if (n)
-		grd_atomic_add(at, n);
+		grd_add_relaxed(at, n);
 }
 
 /* The square of an hour has 84 bits, and a carry from one word to another would be two steps,
@@ -72,29 +72,29 @@ void grd_histogram_record(struct grd_histogram *histogram, uint64_t ns)
 		ns = LIMIT;
 	raise_to(&histogram->lowest, UINT64_MAX - ns);
 	raise_to(&histogram->highest, ns);
-	grd_atomic_add(&histogram->sum, ns);
+	grd_add_relaxed(&histogram->sum, ns);
 	add_square(histogram->squares, ns);
 	/* publishes the above: who sees the value in its bucket finds it in the sum as well */
-	grd_atomic_publish(&histogram->buckets[bucket_of(ns)], 1);
+	grd_add_release(&histogram->buckets[bucket_of(ns)], 1);
 }
 
 static void look(struct grd_histogram *copy, const struct grd_histogram *histogram)
 {
 	/* what stands in a bucket has been added to the words that are loaded after it */
 	for (int i = 0; i < GRD_HISTOGRAM_BUCKETS; i++)
-		copy->buckets[i] = grd_atomic_acquire(&histogram->buckets[i]);
-	copy->lowest = grd_atomic_load(&histogram->lowest);
-	copy->highest = grd_atomic_load(&histogram->highest);
-	copy->sum = grd_atomic_load(&histogram->sum);
+		copy->buckets[i] = grd_load_acquire(&histogram->buckets[i]);
+	copy->lowest = grd_load_relaxed(&histogram->lowest);
+	copy->highest = grd_load_relaxed(&histogram->highest);
+	copy->sum = grd_load_relaxed(&histogram->sum);
 	for (int i = 0; i < 4; i++)
-		copy->squares[i] = grd_atomic_load(&histogram->squares[i]);
+		copy->squares[i] = grd_load_relaxed(&histogram->squares[i]);
 }
 
 /* Returns by how much the sum grew meanwhile: 0, and all of the words belong together. */
 static uint64_t attempt(struct grd_histogram *copy, const struct grd_histogram *histogram)
 {
 	/* before the buckets: the same sum after them was the sum all along */
-	uint64_t before = grd_atomic_acquire(&histogram->sum);
+	uint64_t before = grd_load_acquire(&histogram->sum);
 
 	look(copy, histogram);
 	return copy->sum - before;
@@ -132,7 +132,7 @@ void grd_histogram_merge(struct grd_histogram *sum, const struct grd_histogram *
 	/* publishes the above, as a record does */
 	for (int i = 0; i < GRD_HISTOGRAM_BUCKETS; i++)
 		if (copy.buckets[i])
-			grd_atomic_publish(&sum->buckets[i], copy.buckets[i]);
+			grd_add_release(&sum->buckets[i], copy.buckets[i]);
 }
 
 /* The builtin. */

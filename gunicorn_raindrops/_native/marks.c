@@ -28,9 +28,9 @@ static uint64_t highest(uint64_t count, int step)
 
 static void raise_to(uint64_t *at, uint64_t value)
 {
-	uint64_t now = grd_atomic_load(at);
+	uint64_t now = grd_load_relaxed(at);
 
-	while (now < value && !grd_atomic_exchange(at, &now, value))
+	while (now < value && !grd_cas_or_load(at, &now, value))
 		;
 }
 
@@ -52,7 +52,7 @@ void grd_marks_raise(struct grd_marks *marks, uint64_t now, int what, uint64_t c
 void grd_marks_step(struct grd_marks *marks, uint64_t now, int calling, int writing)
 {
 	uint64_t step = (uint64_t)calling * ONE_CALLING + (uint64_t)writing * ONE_WRITING;
-	uint64_t level = grd_atomic_add(&marks->level, ONE_TURN + step);
+	uint64_t level = grd_add_relaxed(&marks->level, ONE_TURN + step);
 
 	if (calling)
 		grd_marks_raise(marks, now, GRD_MARK_CALLING, highest(calling_of(level), calling));
@@ -66,20 +66,20 @@ void grd_marks_correct(struct grd_marks *marks, uint64_t seen, uint64_t calling,
 	uint64_t turn = seen & ~(ONE_TURN - 1);
 
 	if (seen - turn != level)
-		grd_atomic_swap(&marks->level, seen, turn + ONE_TURN + level);
+		grd_cas(&marks->level, seen, turn + ONE_TURN + level);
 }
 
 void grd_marks_read(const struct grd_marks *marks, uint64_t now, uint32_t seconds, uint64_t *most)
 {
 	uint64_t last = now / NS, first = last > seconds ? last - seconds : 0;
-	uint64_t level = grd_atomic_load(&marks->level);
+	uint64_t level = grd_load_relaxed(&marks->level);
 
 	most[GRD_MARK_CALLING] = known(calling_of(level));
 	most[GRD_MARK_WRITING] = known(writing_of(level));
 	most[GRD_MARK_QUEUED] = 0;
 	for (int what = 0; what < GRD_MARKS; what++) {
 		for (int i = 0; i < GRD_MARK_SECONDS; i++) {
-			uint64_t word = grd_atomic_load(&marks->seconds[i][what]);
+			uint64_t word = grd_load_relaxed(&marks->seconds[i][what]);
 			uint64_t second = word >> SECOND_SHIFT;
 
 			if (second >= first && second <= last && (word & COUNT_MASK) > most[what])

@@ -65,7 +65,7 @@ void grd_state(uint32_t state)
 
 void grd_capacity(uint64_t capacity)
 {
-	grd_atomic_store(&here->slot->capacity, capacity);
+	grd_store_relaxed(&here->slot->capacity, capacity);
 }
 
 void grd_show_current(int show)
@@ -85,7 +85,7 @@ static int begin_in(struct grd_seat *seat, uint64_t now, struct grd_line line)
 	int place = showing ? grd_current_take(&seat->taken) : -1;
 
 	grd_marks_step(&seat->header->marks, now, 1, 0);
-	grd_atomic_add(&seat->slot->gauge, GRD_ONE_CALLING);
+	grd_add_relaxed(&seat->slot->gauge, GRD_ONE_CALLING);
 	grd_busy_begin(&seat->slot->busy, now);
 	if (place >= 0)
 		grd_current_begin(&seat->slot->places[place], now, line);
@@ -95,7 +95,7 @@ static int begin_in(struct grd_seat *seat, uint64_t now, struct grd_line line)
 static void respond_in(struct grd_seat *seat)
 {
 	grd_marks_step(&seat->header->marks, grd_now(), -1, 1);
-	grd_atomic_add(&seat->slot->gauge, GRD_ONE_WRITING - GRD_ONE_CALLING);
+	grd_add_relaxed(&seat->slot->gauge, GRD_ONE_WRITING - GRD_ONE_CALLING);
 }
 
 static void leave_place(struct grd_seat *seat, int place)
@@ -109,7 +109,7 @@ static void leave_place(struct grd_seat *seat, int place)
 static void leave_in(struct grd_seat *seat, uint64_t now, enum phase from, int place)
 {
 	grd_busy_end(&seat->slot->busy, now);
-	grd_atomic_add(&seat->slot->gauge, 0 - (from == CALLING ? GRD_ONE_CALLING : GRD_ONE_WRITING));
+	grd_add_relaxed(&seat->slot->gauge, 0 - (from == CALLING ? GRD_ONE_CALLING : GRD_ONE_WRITING));
 	grd_marks_step(&seat->header->marks, now, -(from == CALLING), -(from == WRITING));
 	leave_place(seat, place);
 }
@@ -149,7 +149,7 @@ void grd_respond(void)
 void grd_fail(void)
 {
 	if (phase != IDLE)
-		grd_atomic_add(&mine->slot->errors, 1);
+		grd_add_relaxed(&mine->slot->errors, 1);
 }
 
 static void end(void)
@@ -157,7 +157,7 @@ static void end(void)
 	uint64_t now = grd_now();
 
 	grd_histogram_record(&mine->slot->request, now - began);
-	grd_atomic_add(&mine->slot->requests, 1);
+	grd_add_relaxed(&mine->slot->requests, 1);
 	leave(now);
 }
 
@@ -165,7 +165,7 @@ static void end_with(unsigned int hundreds)
 {
 	if (phase == IDLE)
 		return;
-	grd_atomic_add(&mine->slot->responses[hundreds - 1], 1);
+	grd_add_relaxed(&mine->slot->responses[hundreds - 1], 1);
 	end();
 }
 
@@ -198,7 +198,7 @@ void grd_queued_socket(uint64_t ns)
 
 void grd_queued_ignored(void)
 {
-	grd_atomic_add(&here->slot->queue_ignored, 1);
+	grd_add_relaxed(&here->slot->queue_ignored, 1);
 }
 
 /* A ticket is when its request began, and below that the number of its place, 0 for none. One that
@@ -261,10 +261,10 @@ static void count(struct grd_slot *slot, uint32_t how, uint64_t took)
 
 	grd_histogram_record(&slot->request, took);
 	if (how & GRD_ERROR)
-		grd_atomic_add(&slot->errors, 1);
+		grd_add_relaxed(&slot->errors, 1);
 	if (hundreds >= 1 && hundreds <= 5)
-		grd_atomic_add(&slot->responses[hundreds - 1], 1);
-	grd_atomic_add(&slot->requests, 1);
+		grd_add_relaxed(&slot->responses[hundreds - 1], 1);
+	grd_add_relaxed(&slot->requests, 1);
 }
 
 void grd_seat_end(struct grd_seat *seat, uint64_t ticket, uint32_t how)
@@ -281,20 +281,20 @@ void grd_seat_end(struct grd_seat *seat, uint64_t ticket, uint32_t how)
 void grd_seat_fail(struct grd_seat *seat)
 {
 	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->errors, 1);
+		grd_add_relaxed(&seat->slot->errors, 1);
 }
 
 int grd_seat_open(struct grd_seat *seat)
 {
 	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->websockets, 1);
+		grd_add_relaxed(&seat->slot->websockets, 1);
 	return is_ours(seat);
 }
 
 void grd_seat_close(struct grd_seat *seat)
 {
 	if (is_ours(seat))
-		grd_atomic_add(&seat->slot->websockets, 0 - 1ull);
+		grd_add_relaxed(&seat->slot->websockets, 0 - 1ull);
 }
 
 uint64_t grd_here_begin(struct grd_line line)

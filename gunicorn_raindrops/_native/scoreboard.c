@@ -56,7 +56,7 @@ static uint64_t writing_of(uint64_t gauge)
 /* What an earlier owner has left counts as nothing. */
 static uint64_t gauge_of(const uint64_t *at, uint64_t owner)
 {
-	uint64_t gauge = grd_atomic_load(at);
+	uint64_t gauge = grd_load_relaxed(at);
 	int is_its = freed(gauge) == freed(owner) && state_of(owner) != GRD_FREE;
 
 	return is_its ? gauge & ~GENERATION_MASK : 0;
@@ -69,16 +69,16 @@ uint64_t grd_who(uint32_t pid, uint64_t start)
 
 static void raise_used(struct grd_header *header, uint64_t used)
 {
-	uint64_t now = grd_atomic_load(&header->used);
+	uint64_t now = grd_load_relaxed(&header->used);
 
-	while (now < used && !grd_atomic_exchange(&header->used, &now, used))
+	while (now < used && !grd_cas_or_load(&header->used, &now, used))
 		;
 }
 
 /* Whether an owner that is gone had taken the slot. */
 static int was_taken(const struct grd_slot *slot, uint64_t owner)
 {
-	return freed(grd_atomic_load(&slot->gauge)) == freed(owner);
+	return freed(grd_load_relaxed(&slot->gauge)) == freed(owner);
 }
 
 /* The end of an owner that nobody has counted: it was seen by readers only. */
@@ -91,7 +91,7 @@ static void count_last(struct grd_header *header, struct grd_slot *slot, uint64_
 int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t count, uint64_t who)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t owner = grd_atomic_acquire(&slots[i].owner);
+		uint64_t owner = grd_load_acquire(&slots[i].owner);
 		uint64_t claimed;
 
 		if (state_of(owner) != GRD_FREE)
@@ -101,7 +101,7 @@ int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t co
 		count_last(header, &slots[i], owner);
 		claimed = with_state(freed(owner) + ONE_GENERATION, GRD_CLAIMED) | who;
 		/* lost to another arbiter: its slot, the next one may be ours */
-		if (grd_atomic_swap(&slots[i].owner, owner, claimed))
+		if (grd_cas(&slots[i].owner, owner, claimed))
 			return i;
 	}
 	return -1;
@@ -110,7 +110,7 @@ int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t co
 int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t owner = grd_atomic_acquire(&slots[i].owner);
+		uint64_t owner = grd_load_acquire(&slots[i].owner);
 
 		if (owner == (with_state(freed(owner), GRD_CLAIMED) | who))
 			return i;
@@ -121,46 +121,46 @@ int64_t grd_find_claimed(struct grd_slot *slots, uint32_t count, uint64_t who)
 void grd_set_state(struct grd_slot *slot, uint32_t state)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
-		uint64_t owner = grd_atomic_acquire(&slot->owner);
+		uint64_t owner = grd_load_acquire(&slot->owner);
 
-		if (grd_atomic_swap(&slot->owner, owner, with_state(owner, state)))
+		if (grd_cas(&slot->owner, owner, with_state(owner, state)))
 			return;
 	}
 }
 
 uint64_t grd_owner(struct grd_slot *slot)
 {
-	return grd_atomic_acquire(&slot->owner);
+	return grd_load_acquire(&slot->owner);
 }
 
 /* What an owner that is dead had in flight ends. Idle words stay as they are. */
 static void settle_busy(struct grd_slot *slot, uint64_t owner)
 {
-	uint64_t seen = grd_atomic_acquire(&slot->busy);
+	uint64_t seen = grd_load_acquire(&slot->busy);
 
 	/* the slot has gone on, and these are its new owner's: a word that stood here while it had
 	 * not does not come back */
-	if (!grd_busy_in_flight(seen) || grd_atomic_acquire(&slot->owner) != owner)
+	if (!grd_busy_in_flight(seen) || grd_load_acquire(&slot->owner) != owner)
 		return;
 	grd_busy_settle(&slot->busy, &slot->busy_told, seen);
 }
 
 int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner)
 {
-	if (grd_atomic_acquire(&slot->owner) != claimed)
+	if (grd_load_acquire(&slot->owner) != claimed)
 		return 0;       /* freed since, and perhaps another's: not ours to write to */
 	settle_busy(slot, claimed);
 	grd_current_clear(slot->places);
-	grd_atomic_store(&slot->start, owner->start);
-	grd_atomic_store(&slot->age, owner->age);
-	grd_atomic_store(&slot->started, owner->started);
-	grd_atomic_store(&slot->capacity, owner->capacity);
-	grd_atomic_store(&slot->gauge, claimed & GENERATION_MASK);
-	grd_atomic_store(&slot->websockets, claimed & GENERATION_MASK);
-	grd_atomic_store(&slot->base, grd_atomic_load(&slot->requests));
-	grd_atomic_store(&slot->base_busy, grd_busy_read(&slot->busy, &slot->busy_told));
+	grd_store_relaxed(&slot->start, owner->start);
+	grd_store_relaxed(&slot->age, owner->age);
+	grd_store_relaxed(&slot->started, owner->started);
+	grd_store_relaxed(&slot->capacity, owner->capacity);
+	grd_store_relaxed(&slot->gauge, claimed & GENERATION_MASK);
+	grd_store_relaxed(&slot->websockets, claimed & GENERATION_MASK);
+	grd_store_relaxed(&slot->base, grd_load_relaxed(&slot->requests));
+	grd_store_relaxed(&slot->base_busy, grd_busy_read(&slot->busy, &slot->busy_told));
 	/* publishes all of these */
-	return grd_atomic_swap(&slot->owner, claimed,
+	return grd_cas(&slot->owner, claimed,
 			       with_state(freed(claimed), GRD_STARTING) | owner->owner);
 }
 
@@ -169,7 +169,7 @@ int grd_free(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 	uint64_t gauge = gauge_of(&slot->gauge, owner);
 
 	settle_busy(slot, owner);
-	if (!grd_atomic_swap(&slot->owner, owner, freed(owner)))
+	if (!grd_cas(&slot->owner, owner, freed(owner)))
 		return 0;
 	grd_marks_step(&header->marks, grd_now(), -(int)calling_of(gauge), -(int)writing_of(gauge));
 	return 1;
@@ -184,7 +184,7 @@ void grd_forget(struct grd_header *header, struct grd_slot *slot)
 int grd_free_generation(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
-		uint64_t now = grd_atomic_acquire(&slot->owner);
+		uint64_t now = grd_load_acquire(&slot->owner);
 
 		if (freed(now) != freed(owner) || state_of(now) == GRD_FREE)
 			return 0;
@@ -196,27 +196,27 @@ int grd_free_generation(struct grd_header *header, struct grd_slot *slot, uint64
 
 void grd_add_untracked(struct grd_header *header, int64_t n)
 {
-	grd_atomic_add(&header->untracked, (uint64_t)n);
+	grd_add_relaxed(&header->untracked, (uint64_t)n);
 }
 
 int grd_exit(struct grd_header *header, struct grd_slot *slot, uint64_t owner, uint32_t cause)
 {
-	uint64_t counted = grd_atomic_load(&slot->exited);
+	uint64_t counted = grd_load_relaxed(&slot->exited);
 
-	if (counted == freed(owner) || freed(grd_atomic_acquire(&slot->owner)) != freed(owner) ||
-	    cause >= GRD_EXIT_CAUSES || !grd_atomic_swap(&slot->exited, counted, freed(owner)))
+	if (counted == freed(owner) || freed(grd_load_acquire(&slot->owner)) != freed(owner) ||
+	    cause >= GRD_EXIT_CAUSES || !grd_cas(&slot->exited, counted, freed(owner)))
 		return 0;
-	grd_atomic_add(&header->exits[cause], 1);
+	grd_add_relaxed(&header->exits[cause], 1);
 	return 1;
 }
 
 static void sum(struct grd_slot *slot, struct grd_totals *totals)
 {
-	totals->requests += grd_atomic_load(&slot->requests);
+	totals->requests += grd_load_relaxed(&slot->requests);
 	for (int i = 0; i < 5; i++)
-		totals->responses[i] += grd_atomic_load(&slot->responses[i]);
-	totals->errors += grd_atomic_load(&slot->errors);
-	totals->queue_ignored += grd_atomic_load(&slot->queue_ignored);
+		totals->responses[i] += grd_load_relaxed(&slot->responses[i]);
+	totals->errors += grd_load_relaxed(&slot->errors);
+	totals->queue_ignored += grd_load_relaxed(&slot->queue_ignored);
 	grd_histogram_merge(&totals->request, &slot->request);
 	for (int i = 0; i < GRD_QUEUE_SOURCES; i++)
 		grd_histogram_merge(&totals->queue[i], &slot->queue[i]);
@@ -239,13 +239,13 @@ static void look_beside(struct grd_slot *slot, uint64_t owner, struct grd_row *r
 {
 	uint64_t gauge = gauge_of(&slot->gauge, owner);
 	/* before the time itself, which is never less */
-	uint64_t base_busy = grd_atomic_acquire(&slot->base_busy);
+	uint64_t base_busy = grd_load_acquire(&slot->base_busy);
 
-	row->start = grd_atomic_load(&slot->start);
-	row->age = grd_atomic_load(&slot->age);
-	row->started = grd_atomic_load(&slot->started);
-	row->capacity = grd_atomic_load(&slot->capacity);
-	row->requests = grd_atomic_load(&slot->requests) - grd_atomic_load(&slot->base);
+	row->start = grd_load_relaxed(&slot->start);
+	row->age = grd_load_relaxed(&slot->age);
+	row->started = grd_load_relaxed(&slot->started);
+	row->capacity = grd_load_relaxed(&slot->capacity);
+	row->requests = grd_load_relaxed(&slot->requests) - grd_load_relaxed(&slot->base);
 	row->calling = calling_of(gauge);
 	row->writing = writing_of(gauge);
 	row->websockets = gauge_of(&slot->websockets, owner);
@@ -271,13 +271,13 @@ static void look(struct grd_slot *slot, uint64_t owner, int is_taken, struct grd
 static int settle(struct grd_slot *slot, struct grd_row *row)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
-		uint64_t owner = grd_atomic_acquire(&slot->owner);
+		uint64_t owner = grd_load_acquire(&slot->owner);
 
 		if (state_of(owner) == GRD_FREE)
 			return 0;
 		look(slot, owner, state_of(owner) != GRD_CLAIMED, row);
-		grd_atomic_fence();
-		if (grd_atomic_load(&slot->owner) == owner)
+		grd_fence_acquire();
+		if (grd_load_relaxed(&slot->owner) == owner)
 			return 1;
 	}
 	return 0;
@@ -294,12 +294,12 @@ int64_t grd_find(struct grd_slot *slots, uint32_t count, uint32_t from, uint32_t
 
 int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 {
-	uint64_t now = grd_atomic_acquire(&slot->owner);
+	uint64_t now = grd_load_acquire(&slot->owner);
 
 	/* as its claim has it, so not as the free slot that it may be by now */
 	look(slot, owner, was_taken(slot, owner), row);
-	grd_atomic_fence();
-	return freed(now) == freed(owner) && grd_atomic_load(&slot->owner) == now;
+	grd_fence_acquire();
+	return freed(now) == freed(owner) && grd_load_relaxed(&slot->owner) == now;
 }
 
 static uint64_t *words_of(struct grd_killed *killed)
@@ -311,16 +311,16 @@ enum { KILLED_WORDS = sizeof(struct grd_killed) / 8 - 1 };
 
 void grd_keep_killed(struct grd_header *header, const struct grd_killed *killed)
 {
-	uint64_t turn = grd_atomic_add(&header->kills, 1), words[KILLED_WORDS];
+	uint64_t turn = grd_add_relaxed(&header->kills, 1), words[KILLED_WORDS];
 	struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
 
 	memcpy(words, (const char *)killed + 8, sizeof(words));
-	grd_atomic_store(&kept->turn, 0);
+	grd_store_relaxed(&kept->turn, 0);
 	/* whoever sees a word of these sees that it is being written */
-	grd_atomic_fence_stores();
+	grd_fence_release();
 	for (int i = 0; i < KILLED_WORDS; i++)
-		grd_atomic_store(words_of(kept) + i, words[i]);
-	grd_atomic_release(&kept->turn, turn);
+		grd_store_relaxed(words_of(kept) + i, words[i]);
+	grd_store_release(&kept->turn, turn);
 }
 
 int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed *copy)
@@ -328,19 +328,19 @@ int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed
 	const struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
 	uint64_t words[KILLED_WORDS];
 
-	if (grd_atomic_acquire(&kept->turn) != turn)
+	if (grd_load_acquire(&kept->turn) != turn)
 		return 0;
 	for (int i = 0; i < KILLED_WORDS; i++)
-		words[i] = grd_atomic_load((const uint64_t *)kept + 1 + i);
-	grd_atomic_fence();
+		words[i] = grd_load_relaxed((const uint64_t *)kept + 1 + i);
+	grd_fence_acquire();
 	copy->turn = turn;
 	memcpy((char *)copy + 8, words, sizeof(words));
-	return grd_atomic_load(&kept->turn) == turn;
+	return grd_load_relaxed(&kept->turn) == turn;
 }
 
 uint32_t grd_used(const struct grd_header *header, uint32_t count)
 {
-	uint64_t used = grd_atomic_load(&header->used);
+	uint64_t used = grd_load_relaxed(&header->used);
 
 	return used < count ? used : count;
 }
@@ -348,16 +348,16 @@ uint32_t grd_used(const struct grd_header *header, uint32_t count)
 /* Everything in flight, also of the dead whose slots nobody has freed yet. */
 static void correct_level(struct grd_header *header, struct grd_slot *slots, uint32_t count)
 {
-	uint64_t seen = grd_atomic_acquire(&header->marks.level), calling = 0, writing = 0;
+	uint64_t seen = grd_load_acquire(&header->marks.level), calling = 0, writing = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t gauge = gauge_of(&slots[i].gauge,
-					  grd_atomic_acquire(&slots[i].owner));
+					  grd_load_acquire(&slots[i].owner));
 
 		calling += calling_of(gauge);
 		writing += writing_of(gauge);
 	}
-	grd_atomic_fence();
+	grd_fence_acquire();
 	grd_marks_correct(&header->marks, seen, calling, writing);
 }
 
