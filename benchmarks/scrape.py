@@ -67,22 +67,24 @@ class Both:
             self.restarts += 1
 
     def _worker(self) -> tuple[int, object]:
+        from gunicorn_raindrops.counting import attached
+
         claim = self._board.claim()
         assert claim is not None
         pid = os.fork()
         if pid == 0:
-            if self._board.take(claim, 1, 1):
+            if attached.take_over(self._board, claim, 1, 1):
                 for _ in range(REQUESTS):
                     self._count()
             os.kill(os.getpid(), signal.SIGKILL)
         return pid, claim
 
     def _count(self) -> None:
-        from gunicorn_raindrops.scoreboard import board as scoreboard
+        from gunicorn_raindrops.counting import request
 
-        scoreboard.begin("GET", "/", -1)
-        scoreboard.respond()
-        scoreboard.END["2"]()
+        request.begin("GET", "/", -1)
+        request.respond()
+        request.END["2"]()
         with self._in_flight.track_inprogress(), self._seconds.time():
             self._responses.labels("2xx").inc()
         self._requests.inc()

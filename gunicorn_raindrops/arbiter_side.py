@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from . import unpatched
+from .counting import attached
 from .listeners import sock_diag
-from .scoreboard import board as scoreboard
 from .scoreboard import exits
 from .scoreboard.app_counters import UserCounters, find
 from .scoreboard.board import Claim, Scoreboard
@@ -303,7 +303,7 @@ class Runtime:
         if self._board is None:
             return False
         self._board.forget_file()
-        scoreboard.show_current(self.settings.current)
+        attached.show_current(self.settings.current)
         self._take = functools.partial(self._sit, self._board, age, capacity)
         self._standing = claim is None or not self._take(claim)
         return not self._standing
@@ -312,7 +312,7 @@ class Runtime:
         if self._counters is not None:
             self._counters.sit(claim.slot)
         self._mine = claim
-        return board.take(claim, age, capacity)
+        return attached.take_over(board, claim, age, capacity)
 
     def seek(self) -> None:
         """Take over a slot that the arbiter has claimed for this worker since it came, when there
@@ -321,7 +321,7 @@ class Runtime:
             claim = self._board.find_claim()
             if claim is not None and self._take(claim):
                 self._standing = False
-                scoreboard.ready()
+                attached.ready()
 
     def leave(self, cause: str) -> None:
         """Count this worker's end: it leaves, and knows why."""

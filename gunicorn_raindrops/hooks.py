@@ -41,6 +41,7 @@ from gunicorn.glogging import Logger
 from . import __version__, settings, unpatched
 from . import worker_classes as workers
 from .arbiter_side import Ended, Push, Runtime
+from .counting import attached
 from .counting.queue_header import QueueHeader
 from .scoreboard import app_counters as user_counters
 from .scoreboard import board as scoreboard
@@ -274,7 +275,7 @@ def post_fork(server: Any, worker: Any) -> None:
 def _aborting() -> None:
     """SIGABRT is the arbiter's timeout: whatever this worker is in is what it is killed in."""
     _process.aborted = True
-    scoreboard.keep_current()
+    attached.keep_current()
 
 
 @_guard
@@ -299,7 +300,7 @@ def post_worker_init(worker: Any) -> None:
     counting.watch_signals(functools.partial(_leave, worker, None))
     if worker.cfg.reuse_port:  # the listeners are this worker's own
         runtime.defer_accept(worker.sockets)
-    scoreboard.ready()
+    attached.ready()
 
 
 def _pusher(cfg: Any, warn: Callable[[str], None]) -> Push | None:

@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import __version__
-from .counting import asgi, wsgi
-from .counting import slots as seat
+from .counting import asgi, slots, wsgi
 from .scoreboard.board import Reading, Scoreboard
 from .settings import Settings, load
 from .shm import Struct
@@ -147,7 +146,7 @@ class ASGIMiddleware(_Base):
             await asgi.call(self._app, *begun, scope, receive, send)
 
 
-def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
+def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take]:
     """Count in a scoreboard."""
     board = _open(settings, warn)
     sampler = Sampler(board, _identity(board.created), [], settings.listeners, warn)
@@ -162,7 +161,7 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
         }
         return dataclasses.replace(snapshot, workers=workers, marks=marks, **unknown)  # type: ignore[arg-type]
 
-    return seat.BoardSeats(board), take
+    return slots.BoardSlotOfProcess(board), take
 
 
 def _open(settings: Settings, warn: Warn) -> Scoreboard:
@@ -171,7 +170,7 @@ def _open(settings: Settings, warn: Warn) -> Scoreboard:
             warn("this process was spawned: without a file it counts its own requests alone")
         return Scoreboard(settings.max_workers)
     try:
-        return seat.share(settings.max_workers, settings.file)
+        return slots.share(settings.max_workers, settings.file)
     except BlockingIOError:
         warn(f"file: {settings.file} is another server's; counting in memory only")
     except (OSError, ValueError) as error:
@@ -202,7 +201,7 @@ class _NoBoard:
         """There are none."""
 
 
-def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats, Take]:
+def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take]:
     """Count in the user's Struct; what that cannot know is None."""
     if not isinstance(stats, Struct) or not {"calling", "writing"} <= set(stats.MEMBERS):
         raise TypeError(f"stats must be a Struct with members calling and writing, not {stats!r}")
@@ -219,7 +218,7 @@ def _in_stats(stats: Struct, settings: Settings, warn: Warn) -> tuple[seat.Seats
             **dict.fromkeys(_NOT_IN_STATS),  # type: ignore[arg-type]
         )
 
-    return seat.Seats(lambda: seat.StatsSeat(stats)), take
+    return slots.SlotOfProcess(lambda: slots.StatsSlot(stats)), take
 
 
 def _identity(started: float) -> Arbiter:

@@ -19,6 +19,7 @@ from gunicorn.workers.sync import SyncWorker
 
 import gunicorn_raindrops
 from gunicorn_raindrops import conf, hooks
+from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.app import StatusApp
@@ -342,7 +343,7 @@ def counting(fork):
                 _, two, _, four, five = reading.responses
                 return calling, writing, reading.requests, two, four, five, reading.errors
 
-            assert board.take(claim, 1, 1)
+            assert attached.take_over(board, claim, 1, 1)
             part(figures)
 
         fork(child).check()
@@ -542,7 +543,7 @@ def test_the_debug_line(caplog):
     worker = Worker(None)
     with caplog.at_level(logging.DEBUG, "test"):
         hooks.pre_request(worker, REQUEST)
-        hooks.scoreboard.cancel()
+        request.cancel()
     assert [record.getMessage() for record in caplog.records] == ["GET /x"]
     assert caplog.records[0].levelno == logging.DEBUG
 

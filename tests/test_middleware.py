@@ -14,7 +14,7 @@ import pytest
 
 from gunicorn_raindrops import ASGIMiddleware, Middleware, Struct
 from gunicorn_raindrops._native._counters import lib
-from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 LOCAL = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
@@ -518,18 +518,18 @@ def test_more_processes_than_slots():
 
 
 def test_two_first_requests_at_once():
-    """Two threads that both find no seat share one in the end."""
+    """Two threads that both find no slot share one in the end."""
     board = Scoreboard(4)
-    seats = seat.BoardSeats(board)
-    sit = seats._sit
+    found = slots.BoardSlotOfProcess(board)
+    hold = found._hold
 
     def overtaken():
-        seats._sit = sit
-        assert seats.begin("GET", "/")
-        return sit()
+        found._hold = hold
+        assert found.begin("GET", "/")
+        return hold()
 
-    seats._sit = overtaken
-    assert seats.begin("GET", "/")
+    found._hold = overtaken
+    assert found.begin("GET", "/")
     (row,) = board.read().rows
     assert row.calling == 2
 
@@ -550,7 +550,7 @@ def test_a_file_shared_without_a_fork(tmp_path):
 
 def test_a_file_that_another_server_has(tmp_path, monkeypatch, caplog):
     """An arbiter's file stays its own: one warning, and the counts are in memory."""
-    monkeypatch.setattr(seat, "SHARE_SECONDS", 0.05)
+    monkeypatch.setattr(slots, "SHARE_SECONDS", 0.05)
     board = Scoreboard(4, str(tmp_path / "board"))
     middleware = Middleware(replying([b"x"]), file=tmp_path / "board")
     Server(middleware).run()
@@ -563,7 +563,7 @@ def test_a_file_that_another_server_has(tmp_path, monkeypatch, caplog):
 def test_a_request_that_is_cancelled_counts_nothing():
     """For servers that begin before they know whose request it is."""
     board = Scoreboard(1)
-    mine, ticket = seat.BoardSeats(board).begin("GET", "/")
+    mine, ticket = slots.BoardSlotOfProcess(board).begin("GET", "/")
     assert board.read().rows[0].calling == 1
     mine.end(ticket, lib.GRD_CANCELLED)
     reading = board.read()

@@ -18,7 +18,7 @@ from typing import Any
 
 from .._native._counters import lib
 from ..status.app import Answer, StatusApp
-from .slots import Seat
+from .request import HeldSlot
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -71,14 +71,16 @@ def counting(application: App, others: App) -> App:
 
 
 def call(
-    application: App, seat: Seat, ticket: int, scope: Scope, receive: Receive, send: Send
+    application: App, seat: HeldSlot, ticket: int, scope: Scope, receive: Receive, send: Send
 ) -> Awaitable[None]:
     """Call an application for a request that was begun in `seat`."""
     awaitable: Awaitable[None] = Exchange.call(application, seat, ticket, scope, receive, send)
     return awaitable
 
 
-async def call_websocket(app: App, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:
+async def call_websocket(
+    app: App, seat: HeldSlot, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Await the application for a websocket, which counts in `seat` while it is open."""
     websocket = WebSocket(seat, receive, send)
     try:
@@ -92,7 +94,7 @@ class WebSocket:
 
     __slots__ = ("_is_open", "_receive", "_seat", "_send")
 
-    def __init__(self, seat: Seat, receive: Receive, send: Send) -> None:
+    def __init__(self, seat: HeldSlot, receive: Receive, send: Send) -> None:
         self._seat = seat
         self._receive = receive
         self._send = send

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..scoreboard.board import queued_since
+from .request import queued_since
 
 NAMES = {"X-REQUEST-START", "X-QUEUE-START"}
 _START, _QUEUE = "HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from .slots import Request, Seat, hundreds_of
+from .request import HeldSlot, Request, hundreds_of
 
 FILE_WRAPPER = "wsgi.file_wrapper"
 
 
 def call(
-    app: Callable[..., Any], seat: Seat, ticket: int, environ: Any, start_response: Any
+    app: Callable[..., Any], seat: HeldSlot, ticket: int, environ: Any, start_response: Any
 ) -> Any:
     """Call the application for a request that was begun in `seat`; returns what it returns, or a
     proxy of that."""
@@ -51,7 +51,7 @@ class Exchange(Request):
 
     __slots__ = ("_client_gone", "_start", "_wrapped", "sent", "status")
 
-    def __init__(self, seat: Seat, ticket: int, start_response: Callable[..., Any]) -> None:
+    def __init__(self, seat: HeldSlot, ticket: int, start_response: Callable[..., Any]) -> None:
         super().__init__(seat, ticket)
         self._start = start_response
         self._wrapped: Any = None

@@ -23,9 +23,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from .. import mapping as pages
@@ -50,45 +49,6 @@ SOCKET, HEADER = "socket", "header"
 MARK_SECONDS: int = lib.GRD_MARK_SECONDS - 1
 """For how long high-water marks are kept."""
 _SOURCES = {SOCKET: lib.GRD_QUEUE_SOCKET, HEADER: lib.GRD_QUEUE_HEADER}
-
-
-def _bind_begin() -> list[Callable[..., Any]]:
-    calls: list[Callable[..., Any]] = []
-    if lib.grd_bind_begin(id(calls)):
-        raise MemoryError
-    return calls
-
-
-# The request path. None converts an argument, none allocates; see requests.h.
-begin: Callable[..., None]
-begin_here: Callable[..., int]
-respond_here: Callable[[int], None]
-end_here: Callable[[int, int], None]
-queued_since: Callable[[str], None]
-begin, begin_here, respond_here, end_here, queued_since = _bind_begin()
-"""Begin a request: `begin(method, path, fd)`; nothing of it need be known. With `fd`, its
-connection's socket, the kernel is asked how long the request has been there. `begin_here` returns
-a ticket for it, with which it goes on; `queued_since` is told what a proxy's header says."""
-respond: Callable[[], None] = lib.grd_respond
-fail: Callable[[], None] = lib.grd_fail
-cancel: Callable[[], None] = lib.grd_cancel
-end_other: Callable[[], None] = lib.grd_end_other
-END: dict[str, Callable[[], None]] = {
-    "1": lib.grd_end_1xx,
-    "2": lib.grd_end_2xx,
-    "3": lib.grd_end_3xx,
-    "4": lib.grd_end_4xx,
-    "5": lib.grd_end_5xx,
-}
-"""What ends a request, by the first character of its status."""
-
-# What this worker says of itself: that it serves requests, that it takes no more of them, how many
-# it can run at once.
-ready: Callable[[], None] = partial(lib.grd_state, READY)
-finishing: Callable[[], None] = partial(lib.grd_state, FINISHING)
-set_capacity: Callable[[int], None] = lib.grd_capacity
-show_current: Callable[[bool], None] = lib.grd_show_current
-keep_current: Callable[[], None] = lib.grd_keep_current
 
 
 @dataclass(frozen=True)
@@ -272,19 +232,8 @@ class Scoreboard:
 
     # The worker's side.
 
-    def take(self, claim: Claim, age: int, capacity: int) -> bool:
-        """Take over the slot that the arbiter claimed; whether it was still there.
-
-        From now on this process counts there; the children that it forks count nowhere.
-        """
-        slot = self.take_slot(claim, age, capacity)
-        if slot is None:
-            return False
-        lib.grd_attach(self._header, slot)
-        return True
-
     def take_slot(self, claim: Claim, age: int = 0, capacity: int = 0) -> Any | None:
-        """Take over a claimed slot and return it, for a seat; None if it was not there any more.
+        """Take over a claimed slot and return it; None if it was not there any more.
 
         It is valid as long as this scoreboard is.
         """
@@ -374,7 +323,7 @@ class Scoreboard:
 
     @property
     def header(self) -> Any:
-        """The header, for a seat. It is valid as long as this scoreboard is."""
+        """The header. It is valid as long as this scoreboard is."""
         return self._header
 
     def _free_if_dead(self, row: Any) -> bool:

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-from ..counting import asgi, wsgi
+from ..counting import asgi, attached, wsgi
+from ..counting.attached import AttachedSlot
 from ..counting.queue_header import QueueHeader
-from ..counting.slots import AttachedSeat, Request, hundreds_of
-from ..scoreboard import board as scoreboard
+from ..counting.request import Request, begin_ticket, hundreds_of
 from ..status.app import StatusApp
 from . import tornado as tornado_requests
 from .threads import Application, Way, as_it_came, before, begin, exposed, outcome
@@ -35,19 +35,19 @@ class Greenlets(Way):
 
     def __init__(self, header: QueueHeader | None = None) -> None:
         super().__init__(header)
-        self._seat = AttachedSeat()
+        self._seat = AttachedSlot()
         self._request: ContextVar[Request | None] = ContextVar("raindrops", default=None)
 
     def begin(self, req: Any) -> None:
         """See Way."""
         self._cancel()
-        ticket = begin(scoreboard.begin_here, self._header, req)
+        ticket = begin(begin_ticket, self._header, req)
         self._request.set(Request(self._seat, ticket))
 
     def end(self, worker: Any, resp: Any, error: BaseException | None) -> None:
         """See Way."""
         if not worker.alive:
-            scoreboard.finishing()
+            attached.finishing()
         request = self._request.get()
         if request is None:
             return
@@ -100,7 +100,7 @@ class AroundWSGI(Way):
 
     def around(self, application: Application, app: StatusApp | None) -> Application:
         """Wrap a WSGI application."""
-        seat, header = AttachedSeat(), self._header
+        seat, header = AttachedSlot(), self._header
 
         def counted(environ: Any, start_response: Any) -> Any:
             ticket = seat.begin(*wsgi.line_of(environ))
@@ -121,7 +121,7 @@ class Tornado(AroundWSGI):
         tornado = sys.modules["tornado.web"], sys.modules["tornado.wsgi"]
         capacity = 1
         if isinstance(worker.wsgi, tornado[0].Application):
-            tornado_requests.count(worker.wsgi, AttachedSeat(), self._header)
+            tornado_requests.count(worker.wsgi, AttachedSlot(), self._header)
             capacity = super().capacity(worker)
         elif isinstance(worker.wsgi, tornado[1].WSGIContainer):
             container = worker.wsgi
@@ -129,7 +129,7 @@ class Tornado(AroundWSGI):
             capacity = getattr(getattr(container, "executor", None), "_max_workers", 1)
         else:
             super().wrap(worker, app)
-        scoreboard.set_capacity(capacity)
+        attached.set_capacity(capacity)
 
 
 class AroundASGI(Way):
@@ -141,7 +141,7 @@ class AroundASGI(Way):
     @classmethod
     def watch_exit(cls, worker: Any) -> None:
         """See Way."""
-        before(worker, "handle_exit_signal", scoreboard.finishing)
+        before(worker, "handle_exit_signal", attached.finishing)
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Way."""
@@ -149,7 +149,7 @@ class AroundASGI(Way):
 
     def around(self, application: asgi.App, app: StatusApp | None) -> asgi.App:
         """Wrap an ASGI application."""
-        seat, header = AttachedSeat(), self._header
+        seat, header = AttachedSlot(), self._header
 
         def others(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
             if scope["type"] == "websocket":
@@ -189,7 +189,7 @@ class Uvicorn(AroundASGI):
         """See Way. The server takes the signals over, by a method of its own, and counts the
         requests that are to be so many at most."""
         server = sys.modules["uvicorn.server"].Server
-        before(server, "handle_exit", scoreboard.finishing)
+        before(server, "handle_exit", attached.finishing)
         shutdown = server.shutdown
 
         @functools.wraps(shutdown)

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..counting import attached, request
 from ..counting.queue_header import QueueHeader
-from ..scoreboard import board as scoreboard
 from ..status.app import StatusApp
 
 Application = Callable[..., Any]
@@ -48,7 +48,7 @@ class Way:
     @classmethod
     def watch_exit(cls, worker: Any) -> None:
         """See the end coming: on SIGTERM a worker finishes what it has."""
-        before(worker, "handle_exit", scoreboard.finishing)
+        before(worker, "handle_exit", attached.finishing)
 
     @classmethod
     def watch_signals(cls, leave: Callable[[], None]) -> None:
@@ -117,7 +117,7 @@ class Threads(Way):
 
     def begin(self, req: Any) -> None:
         """See Way."""
-        begin(scoreboard.begin, self._header, req)
+        begin(request.begin, self._header, req)
 
     @classmethod
     def capacity(cls, worker: Any) -> int:
@@ -135,29 +135,29 @@ class Threads(Way):
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Way."""
-        worker.wsgi = exposed(responding(worker.wsgi), app, scoreboard.cancel)
+        worker.wsgi = exposed(responding(worker.wsgi), app, request.cancel)
 
 
-_END = scoreboard.END
+_END = request.END
 
 
 def _end_specially(worker: Any, resp: Any, error: BaseException | None) -> None:
     """End a request that failed, or was the last one, or never came to the application."""
     if not worker.alive:
-        scoreboard.finishing()
+        attached.finishing()
     if resp is None:
-        scoreboard.cancel()
+        request.cancel()
         return
     status, failed = outcome(resp, error)
     if failed:
-        scoreboard.fail()
-    _END.get(status[0], scoreboard.end_other)()
+        request.fail()
+    _END.get(status[0], request.end_other)()
 
 
 def responding(application: Application) -> Application:
     """Wrap a WSGI application whose requests are the hooks', on a thread each; what it returns
     goes back untouched, so that gunicorn still knows a file."""
-    respond = scoreboard.respond
+    respond = request.respond
 
     def counted(environ: Any, start_response: Any) -> Any:
         iterable = application(environ, start_response)

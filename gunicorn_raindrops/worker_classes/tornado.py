@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..counting.queue_header import QueueHeader
-from ..counting.slots import Request, Seat
+from ..counting.request import HeldSlot, Request
 
 SWITCHING_PROTOCOLS = 101
 
 
-def count(application: Any, seat: Seat, header: QueueHeader | None = None) -> None:
+def count(application: Any, seat: HeldSlot, header: QueueHeader | None = None) -> None:
     """Have an application's requests counted from now on."""
     start = application.start_request
 
@@ -32,7 +32,7 @@ class Delegate:
     """A request, between the server's connection and the application's delegate."""
 
     def __init__(
-        self, delegate: Any, connection: Any, seat: Seat, header: QueueHeader | None
+        self, delegate: Any, connection: Any, seat: HeldSlot, header: QueueHeader | None
     ) -> None:
         self._delegate = delegate
         self._connection = connection

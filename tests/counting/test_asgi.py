@@ -16,8 +16,7 @@ from collections.abc import Coroutine, MutableMapping
 
 import pytest
 
-from gunicorn_raindrops.counting import asgi
-from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.counting import asgi, attached, slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.worker_classes.greenlets import AroundASGI
 
@@ -42,10 +41,10 @@ def within(request, fork):
 
     def child(link, body):
         if request.param == "slot":
-            assert board.take(claim, 1, 1)
+            assert attached.take_over(board, claim, 1, 1)
             body(lambda application: AroundASGI().around(application, None), totals)
             return
-        place = seat.SlotSeat(board, claim, board.take_slot(claim))
+        place = slots.BoardSlot(board, claim, board.take_slot(claim))
 
         def counting(application):
             def counted(scope, *channels):
@@ -618,7 +617,7 @@ def test_odd_scopes(fork, scope):
     claim = board.claim()
 
     def child(link):
-        assert board.take(claim, 1, 1)
+        assert attached.take_over(board, claim, 1, 1)
         asyncio.run(run(AroundASGI().around(answer, None), scope))
         assert board.read().requests == 1
 

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops.counting import attached
 from gunicorn_raindrops.counting.queue_header import QueueHeader
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard.board import Scoreboard
@@ -88,7 +89,7 @@ def test_any_bytes(data):
 def counted(link, header, method, *args):
     """Be a worker: record what the headers of a request say."""
     board = Scoreboard(1)
-    assert board.take(board.claim(), 1, 1)
+    assert attached.take_over(board, board.claim(), 1, 1)
     getattr(header, method)(*args)
     reading = board.read()
     waited = reading.queue_seconds[scoreboard.HEADER]

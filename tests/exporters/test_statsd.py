@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gunicorn_raindrops.counting import attached
 from gunicorn_raindrops.exporters.statsd import Pusher
-from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.snapshot import Listener, Snapshot, Worker
 from gunicorn_raindrops.status.thread import StatusServer
@@ -209,8 +209,8 @@ def serving(board, pipe):
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(BaseException):
-            board.take(claim, 1, 1)
-            scoreboard.ready()
+            attached.take_over(board, claim, 1, 1)
+            attached.ready()
             os.write(pipe, b"x")
             signal.pause()
         os._exit(1)

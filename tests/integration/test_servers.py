@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.counting import slots
 
 from .servers import APPS, WAIT, Server, alive, children, connect, eventually
 from .test_exact import Client
@@ -184,7 +184,7 @@ def test_phases_and_a_killed_worker(tmp_path, kind, phase, path):
             eventually(lambda: not alive(worker["pid"]), "killed")
         if kind == "hypercorn":  # it ends when a worker dies; the file stays
             server.process.wait(WAIT)
-            reading = seat.share(1, str(tmp_path / "board")).read()
+            reading = slots.share(1, str(tmp_path / "board")).read()
             assert (reading.rows, reading.requests) == ((), before)
             return
         eventually(lambda: server.status()[phase] == 0, "out of the gauge", 1.0)

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from gunicorn_raindrops import Gauge, Struct, WorkerGauge
+from gunicorn_raindrops.counting import attached
 from gunicorn_raindrops.exporters import json as render
 from gunicorn_raindrops.exporters import prometheus
 from gunicorn_raindrops.scoreboard import app_counters as user_counters
@@ -62,7 +63,7 @@ def seated(counters, board, work):
     pid = os.fork()
     if not pid:
         counters.sit(claim.slot)
-        board.take(claim, 1, 1)
+        attached.take_over(board, claim, 1, 1)
         work()
         os.write(said, b".")
         while True:

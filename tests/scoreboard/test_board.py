@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gunicorn_raindrops import Raindrops
 from gunicorn_raindrops._native._counters import ffi, lib
-from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Claim, Scoreboard
@@ -74,20 +74,20 @@ def pages(board):
 
 
 ACTIONS = {
-    b"begin": scoreboard.begin,
-    b"respond": scoreboard.respond,
-    b"fail": scoreboard.fail,
-    b"cancel": scoreboard.cancel,
-    b"other": scoreboard.end_other,
-    b"ready": scoreboard.ready,
-    b"finishing": scoreboard.finishing,
-    **{b"end " + kind.encode(): end for kind, end in scoreboard.END.items()},
+    b"begin": request.begin,
+    b"respond": request.respond,
+    b"fail": request.fail,
+    b"cancel": request.cancel,
+    b"other": request.end_other,
+    b"ready": attached.ready,
+    b"finishing": attached.finishing,
+    **{b"end " + kind.encode(): end for kind, end in request.END.items()},
 }
 
 
 def work(link, board, claim, age=1, capacity=1):
     """Be a worker: take the slot, then do what is said, until the line is cut."""
-    link.say(b"taken" if board.take(claim, age, capacity) else b"refused")
+    link.say(b"taken" if attached.take_over(board, claim, age, capacity) else b"refused")
     while word := link.hear():
         ACTIONS[word]()
         link.say()
@@ -233,15 +233,15 @@ def test_exact_totals(board, fork):
 
     def thread():
         for i in range(times):
-            scoreboard.begin()
+            request.begin()
             if i % 4:
-                scoreboard.respond()
+                request.respond()
             if i % 10 == 0:
-                scoreboard.fail()
-            scoreboard.END["12345"[i % 5]]()
+                request.fail()
+            request.END["12345"[i % 5]]()
 
     def process(link, claim):
-        assert board.take(claim, 1, 4)
+        assert attached.take_over(board, claim, 1, 4)
         link.hear()
         threads = [threading.Thread(target=thread) for _ in range(4)]
         for one in threads:
@@ -269,16 +269,16 @@ def test_gauges_of_threads(board, fork):
     """Each thread's request counts for itself."""
 
     def process(link, claim):
-        board.take(claim, 1, 8)
+        attached.take_over(board, claim, 1, 8)
         barrier = threading.Barrier(9)
 
         def thread(me):
-            scoreboard.begin()
+            request.begin()
             if me < 3:
-                scoreboard.respond()
+                request.respond()
             barrier.wait(10)
             barrier.wait(10)
-            scoreboard.END["2"]()
+            request.END["2"]()
             barrier.wait(10)
 
         threads = [threading.Thread(target=thread, args=(me,)) for me in range(8)]
@@ -308,13 +308,13 @@ def test_children_of_a_worker_count_nowhere(board, fork):
     """What the application forks does not end, begin or count its parent's requests."""
 
     def process(link, claim):
-        board.take(claim, 1, 1)
-        scoreboard.begin()
+        attached.take_over(board, claim, 1, 1)
+        request.begin()
         pid = os.fork()
         if not pid:
             for act in ACTIONS.values():
                 act()
-            scoreboard.begin()
+            request.begin()
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         link.say()
@@ -572,15 +572,15 @@ def test_a_storm(fork):
     rng = random.Random(1)
 
     def serve(link, claim):
-        assert board.take(claim, 1, 2)
-        scoreboard.ready()
+        assert attached.take_over(board, claim, 1, 2)
+        attached.ready()
         link.say()
 
         def thread():
             while True:
-                scoreboard.begin()
-                scoreboard.respond()
-                scoreboard.END["2"]()
+                request.begin()
+                request.respond()
+                request.END["2"]()
 
         threading.Thread(target=thread, daemon=True).start()
         thread()
@@ -726,12 +726,12 @@ def test_a_file_outlives_the_server(tmp_path, fork):
     def serve(link):
         board = Scoreboard(2, str(tmp_path / "board"))
         board.add_untracked(3)
-        assert board.take(board.claim(), 1, 1)
+        assert attached.take_over(board, board.claim(), 1, 1)
         for _ in range(10):
-            scoreboard.begin()
-            scoreboard.fail()
-            scoreboard.END["5"]()
-        scoreboard.begin()
+            request.begin()
+            request.fail()
+            request.END["5"]()
+        request.begin()
         link.say()
         link.hear()
 
@@ -892,8 +892,8 @@ def test_the_lock_goes_with_the_arbiter(tmp_path, fork):
         pid = os.fork()
         if not pid:
             board.forget_file()
-            board.take(claim, 1, 1)
-            scoreboard.begin()
+            attached.take_over(board, claim, 1, 1)
+            request.begin()
             link.say(str(os.getpid()).encode())
             link.hear()
             os._exit(0)
@@ -1052,11 +1052,11 @@ def test_no_leak(tmp_path):
 
 
 def hold_websockets(link, board, claim, number):
-    assert board.take(claim, 1, 1)
-    attached = seat.AttachedSeat()
+    assert attached.take_over(board, claim, 1, 1)
+    held = attached.AttachedSlot()
     for _ in range(number):
-        attached.open()
-    attached.close()
+        held.open()
+    held.close()
     link.say()
     link.hear()
 
@@ -1081,20 +1081,20 @@ def test_websockets_are_reclaimed_with_their_owner(board, fork):
 
 
 def count_from_a_child(link, board, claim, fork):
-    assert board.take(claim, 1, 1)
-    attached = seat.AttachedSeat()
-    attached.open()
+    assert attached.take_over(board, claim, 1, 1)
+    held = attached.AttachedSlot()
+    held.open()
 
     def child(link):
-        attached.open()
-        attached.close()
-        attached.close()
-        attached.begin("GET", "/")  # it has no slot: all of it counts nowhere
+        held.open()
+        held.close()
+        held.close()
+        held.begin("GET", "/")  # it has no slot: all of it counts nowhere
 
     fork(child).check()
     (row,) = board.read().rows
     assert (row.websockets, row.calling) == (1, 0)
-    attached.close()
+    held.close()
     assert board.read().rows[0].websockets == 0
 
 
@@ -1107,8 +1107,8 @@ def test_capacity_can_be_told_later(board, fork):
     """Where it is known only once the application is loaded."""
 
     def child(link):
-        assert board.take(claim, 1, 1)
-        scoreboard.set_capacity(7)
+        assert attached.take_over(board, claim, 1, 1)
+        attached.set_capacity(7)
         assert [row.capacity for row in board.read().rows] == [7]
 
     claim = board.claim()

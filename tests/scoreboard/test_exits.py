@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gunicorn_raindrops import hooks, settings
 from gunicorn_raindrops._native._counters import lib
 from gunicorn_raindrops.arbiter_side import Runtime
-from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
@@ -79,7 +79,7 @@ def test_a_claim_that_nobody_took(board):
 def test_a_worker_that_died_before_it_took_its_slot(board):
     """It was in nothing: what still stands there was its predecessor's."""
     claim = board.claim()
-    place = seat.SlotSeat(board, claim, board.take_slot(claim, age=3, capacity=9))
+    place = slots.BoardSlot(board, claim, board.take_slot(claim, age=3, capacity=9))
     place.begin("GET", "/before")
     board.bury(claim, 1, exits.KILLED)
     board.release(claim)
@@ -95,7 +95,7 @@ def test_the_last_few_are_kept(board):
     """The latest first, with what each was in; older ones make room."""
     for number in range(2 * lib.GRD_KILLED_KEPT + 3):
         claim = board.claim()
-        place = seat.SlotSeat(board, claim, board.take_slot(claim, age=number))
+        place = slots.BoardSlot(board, claim, board.take_slot(claim, age=number))
         place.begin("GET", f"/{number}")
         board.bury(claim, 1000 + number, exits.KILLED)
         board.release(claim)
@@ -190,7 +190,7 @@ def test_the_end_of_one_killed_in_a_request(board, fork):
     """What it was in is known also after a reader has freed its slot."""
 
     def work(link, claim):
-        place = seat.SlotSeat(board, claim, board.take_slot(claim))
+        place = slots.BoardSlot(board, claim, board.take_slot(claim))
         place.begin("POST", "/killed")
         link.say()
         link.hear()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunicorn_raindrops._native._counters import ffi, lib
-from gunicorn_raindrops.counting import slots as seat
+from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard import records as current
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
@@ -23,7 +23,7 @@ class Slot:
         self.board = Scoreboard(1)
         claim = self.board.claim()
         self.slot = self.board.take_slot(claim)
-        self.seat = seat.SlotSeat(self.board, claim, self.slot)
+        self.seat = slots.BoardSlot(self.board, claim, self.slot)
 
     def oldest(self):
         (row,) = self.board.read().rows
@@ -123,7 +123,7 @@ def test_the_next_owner_has_none_of_it(slot):
 def aborted(link, board):
     """Be a worker whose request ends only since the worker is aborted."""
     claim = board.claim()
-    place = seat.SlotSeat(board, claim, board.take_slot(claim))
+    place = slots.BoardSlot(board, claim, board.take_slot(claim))
     ticket = place.begin("GET", "/aborted")
     lib.grd_keep_current()
     place.end(ticket, 5)

@@ -14,6 +14,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
 from gunicorn_raindrops import worker_classes as workers
+from gunicorn_raindrops.counting import attached
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.worker_classes import greenlets as unthreaded
 from gunicorn_raindrops.worker_classes import threads as way
@@ -97,7 +98,7 @@ def counting(fork):
                 _, two, _, _, five = reading.responses
                 return row.calling, row.writing, reading.requests, two, five, reading.errors
 
-            assert board.take(claim, 1, 1)
+            assert attached.take_over(board, claim, 1, 1)
             part(figures)
 
         fork(child).check()

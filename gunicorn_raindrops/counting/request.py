@@ -1,0 +1,128 @@
+"""The steps of one request, and its handle where many requests share a thread.
+
+A request is calling, then writing, then over. Where it has a thread of its own, the native module
+keeps its phase with the thread: `begin`, `respond`, and one of `END`. A step out of turn counts
+nothing. Where requests interleave on a thread or move between threads, `begin_ticket` returns a
+ticket for the request, and a `Request` keeps the phase.
+
+All of these count in the slot that this process has attached (see `attached`), and a `Request` in
+the slot that it was begun in. A process without a slot counts nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .._native._counters import lib
+
+begin: Callable[..., None]
+begin_ticket: Callable[..., int]
+respond_ticket: Callable[[int], None]
+end_ticket: Callable[[int, int], None]
+queued_since: Callable[[str], None]
+
+
+def _bind_begin() -> list[Callable[..., Any]]:
+    calls: list[Callable[..., Any]] = []
+    if lib.grd_bind_begin(id(calls)):
+        raise MemoryError
+    return calls
+
+
+begin, begin_ticket, respond_ticket, end_ticket, queued_since = _bind_begin()
+"""Begin a request: `begin(method, path, fd)`, each of them optional. With `fd`, the socket of its
+connection, the kernel is asked how long the request has been there. `begin_ticket` returns a
+ticket for it, with which it goes on; `queued_since` is told what a proxy's header says."""
+respond: Callable[[], None] = lib.grd_respond
+fail: Callable[[], None] = lib.grd_fail
+cancel: Callable[[], None] = lib.grd_cancel
+end_other: Callable[[], None] = lib.grd_end_other
+END: dict[str, Callable[[], None]] = {
+    "1": lib.grd_end_1xx,
+    "2": lib.grd_end_2xx,
+    "3": lib.grd_end_3xx,
+    "4": lib.grd_end_4xx,
+    "5": lib.grd_end_5xx,
+}
+"""What ends a request, by the first character of its status."""
+
+CALLING, WRITING, ENDED = 0, lib.GRD_WRITING, -1
+_ERROR = lib.GRD_ERROR
+_CLASSES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
+
+
+def hundreds_of(status: str | None) -> int:
+    """Return the class of a status as WSGI has it, 1 to 5; 0 for none and for a strange one."""
+    return _CLASSES.get(status[:1], 0) if status else 0
+
+
+class HeldSlot(Protocol):
+    """A slot as its owner holds it: where a process counts its requests."""
+
+    @property
+    def begin(self) -> Callable[[str, str], int]:
+        """Begin a request, given its method and its path without query string, which may be shown.
+        Return its ticket; 0 in a process that does not hold the slot."""
+
+    @property
+    def respond(self) -> Callable[[int], None]:
+        """Move the request with this ticket from calling to writing."""
+
+    @property
+    def end(self) -> Callable[[int, int], None]:
+        """End the request with this ticket; requests.h says what the second argument means."""
+
+    @property
+    def fail(self) -> Callable[[], None]:
+        """Count an error for a request that has ended already."""
+
+    @property
+    def open(self) -> Callable[[], Any]:
+        """Count an open websocket; return whether it counts."""
+
+    @property
+    def close(self) -> Callable[[], None]:
+        """Count a websocket no longer."""
+
+    def leave(self) -> None:
+        """Give the slot up."""
+
+
+class Request:
+    """One request, from its begin to its end; a step out of turn counts nothing.
+
+    Its steps may be taken in different threads, one at a time.
+    """
+
+    __slots__ = ("_held", "_phase", "_ticket")
+
+    def __init__(self, held: HeldSlot, ticket: int) -> None:
+        """Go on with a request that was begun in the slot `held`."""
+        self._held = held
+        self._ticket = ticket
+        self._phase = CALLING
+
+    def respond(self) -> None:
+        """Go from calling to writing."""
+        if self._phase == CALLING:
+            self._phase = WRITING
+            self._held.respond(self._ticket)
+
+    def end(self, hundreds: int, failed: bool = False) -> None:
+        """End it.
+
+        Args:
+            hundreds: the class of the status that the client got, 1 to 5; 0 when it got none, or
+                a strange one.
+            failed: its application raised.
+        """
+        phase, self._phase = self._phase, ENDED
+        if phase != ENDED:
+            self._held.end(self._ticket, phase | hundreds | (_ERROR if failed else 0))
+
+    def cancel(self) -> None:
+        """Take it back: it never reached the application."""
+        phase, self._phase = self._phase, ENDED
+        if phase != ENDED:
+            self._held.end(self._ticket, phase | lib.GRD_CANCELLED)
