@@ -670,6 +670,7 @@ def test_what_a_reader_sees(h, fork):
         assert 0.001 == read.min <= read.percentile(50) <= read.percentile(99) <= read.max <= 0.002
         assert read.min <= read.mean <= read.max
         before = read
+    assert before.count > 0
     for child in children:
         child.link.say()
         child.check()

@@ -98,6 +98,7 @@ def test_json_has_every_key():
     assert set(body["arbiter"]) == KEYS["arbiter"]
     assert set(body["responses"]) == KEYS["responses"]
     for name in ("workers", "listeners"):
+        assert body[name]
         for one in body[name]:
             assert set(one) == KEYS[name]
 

@@ -77,7 +77,7 @@ def test_a_descriptor(pair: tuple[socket.socket, ...]) -> None:
     """A descriptor does as well, and stays open."""
     accepted = pair[2]
     assert TCPInfo(accepted.fileno()).bytes_received == 1000
-    assert accepted.getpeername()
+    assert accepted.getpeername() == pair[1].getsockname()
 
 
 def test_what_is_no_tcp_socket() -> None:
