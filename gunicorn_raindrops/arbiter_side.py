@@ -350,7 +350,7 @@ class Runtime:
             self._board, arbiter, sockets, self.settings.listeners, warn, self._counters
         )
         serve_here(sampler.take)
-        app = StatusApp(self.settings, sampler.take)
+        app = StatusApp(self.settings, sampler.take, warn)
         tick = functools.partial(self._each_second, self._board, sampler, push)
         if self._listener is not None or push is not None or self._standing:
             sock_diag.load()

@@ -23,6 +23,7 @@ from .distribution import Distribution
 from .histogram import Histogram
 from .listeners.tcp_info import TCPInfo
 from .settings import Settings, load
+from .status import expose
 from .status.app import NOT_FOUND, Answer, StatusApp
 
 PATH = "/raindrops/last_data_recv"
@@ -85,14 +86,13 @@ class LastDataRecv:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         self.count(environ)
         asked = environ if self._app is not None else {**environ, "PATH_INFO": self._path}
-        if self._drawing.exposes_to(asked):
+        if expose.exposes_to(self._drawing, asked):
             answer = self._drawing.exposed(asked)
         elif self._app is not None:
             return self._app(environ, start_response)
         else:
             answer = NOT_FOUND
-        start_response(answer.status_line, answer.all_headers())
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        return expose.respond_wsgi(answer, environ, start_response)
 
     def count(self, environ: Mapping[str, Any]) -> None:
         """Record the connection of a request, if this is its first."""
@@ -111,7 +111,7 @@ class _Drawing(StatusApp):
         def read(*_: float) -> Any:  # a reader may ask for an instant, which has no meaning here
             return histogram.read()
 
-        super().__init__(settings, read)
+        super().__init__(settings, read, expose.warner())
         self._renderers = {settings.path: _answer}
 
 

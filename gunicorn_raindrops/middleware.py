@@ -10,11 +10,10 @@ this stands: it needs a free thread or loop of the application's server.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
@@ -23,9 +22,8 @@ from .scoreboard.board import Reading, Scoreboard
 from .settings import Settings, load
 from .shm import Struct
 from .snapshot import Arbiter, Sampler, Snapshot
-from .status.app import Answer, StatusApp
-
-_log = logging.getLogger("gunicorn_raindrops")
+from .status import expose
+from .status.app import StatusApp
 
 Take = Callable[[], Snapshot]
 Warn = Callable[[str], None]
@@ -51,24 +49,12 @@ class _Base:
         given = {"path": path, "listeners": listeners, "max_workers": max_workers}
         settings = load({**given, "allow": allow, "token": token, "file": file}, {})
         self._app = app
-        self._warned: set[str] = set()
+        warn = expose.warner()
         if stats is None:
-            self._seats, take = _in_slots(settings, self._warn)
+            self._seats, take = _in_slots(settings, warn)
         else:
-            self._seats, take = _in_stats(stats, settings, self._warn)
-        self._status = StatusApp(settings, take)
-
-    def _warn(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            _log.warning("gunicorn-raindrops: %s", message)
-
-    def _answer(self, environ: Mapping[str, Any]) -> Answer:
-        try:
-            return self._status.exposed(environ)
-        except Exception as error:  # ours to bear, the reader's to know
-            self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
-            return Answer(500, b"internal error\n")
+            self._seats, take = _in_stats(stats, settings, warn)
+        self._status = StatusApp(settings, take, warn)
 
 
 class Middleware(_Base):
@@ -106,10 +92,8 @@ class Middleware(_Base):
     """
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if self._status.exposes_to(environ):
-            answer = self._answer(environ)
-            start_response(answer.status_line, answer.all_headers())
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        if expose.exposes_to(self._status, environ):
+            return expose.respond_wsgi(self._status.exposed(environ), environ, start_response)
         begun = self._seats.begin(*wsgi.line_of(environ))
         if begun is None:
             return self._app(environ, start_response)
@@ -134,11 +118,9 @@ class ASGIMiddleware(_Base):
             await asgi.call_websocket(self._app, place, scope, receive, send)
 
     async def _http(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if self._status.serves(asgi.path(scope)):
-            environ = asgi.environ(scope)
-            if self._status.exposes_to(environ):
-                await asgi.respond(self._answer(environ), scope["method"], send)
-                return
+        if (answer := expose.answer_asgi(self._status, scope)) is not None:
+            await expose.respond_asgi(answer, scope, send)
+            return
         begun = self._seats.begin(scope["method"], scope["path"])
         if begun is None:
             await self._app(scope, receive, send)

@@ -557,7 +557,7 @@ class Exposed:
     def __init__(self, monkeypatch, cfg=None, **keywords):
         self.reached = []
         settings = load({"expose": True, **keywords}, {})
-        app = StatusApp(settings, lambda: SNAPSHOT)
+        app = StatusApp(settings, lambda: SNAPSHOT, print)
         runtime = SimpleNamespace(settings=settings, started=0.0, serve=lambda *args: app)
         monkeypatch.setattr(hooks._process, "runtime", runtime)
         self.worker = Worker(cfg or Config(), self.application)

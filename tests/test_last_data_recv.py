@@ -57,6 +57,8 @@ def accepted():
 class Waited:
     """A socket whose data came so many milliseconds ago."""
 
+    family = socket.AF_INET
+
     def __init__(self, ms):
         self.ms = ms
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from .._native._counters import lib
-from ..status.app import Answer, StatusApp
 from .request import HeldSlot
 
 Scope = MutableMapping[str, Any]
@@ -120,44 +119,3 @@ class WebSocket:
         if self._is_open:
             self._is_open = False
             self._seat.close()
-
-
-def environ(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the status asks of a WSGI environ."""
-    client = scope.get("client")
-    return {
-        "REQUEST_METHOD": scope["method"],
-        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
-        "PATH_INFO": path(scope),
-        # a unix peer's name is no address: some servers give bytes, or split it into letters
-        "REMOTE_ADDR": str(client[0]) if client else "",
-        **{
-            "HTTP_" + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
-            for name, value in scope["headers"]
-        },
-    }
-
-
-def path(scope: Mapping[str, Any]) -> str:
-    """Return the path below where the application is mounted, which WSGI calls PATH_INFO."""
-    whole, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
-    return whole.removeprefix(root) if whole.startswith(root + "/") else whole
-
-
-def exposed(app: StatusApp, scope: Scope) -> Answer | None:
-    """Return the status's answer to a request; None if it is the application's."""
-    if not app.serves(path(scope)):
-        return None
-    made = environ(scope)
-    return app.exposed(made) if app.exposes_to(made) else None
-
-
-async def respond(answer: Answer, method: str, send: Send) -> None:
-    """Send a status answer."""
-    headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in answer.all_headers()
-    ]
-    body = b"" if method == "HEAD" else answer.body
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

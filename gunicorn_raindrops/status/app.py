@@ -76,6 +76,7 @@ UNAUTHORIZED = Answer(
 )
 
 
+FAILED = Answer(500, b"internal error\n")
 BAD_SINCE = Answer(400, b"since must be Unix time, such as 1700000000.5\n")
 _SINCE = re.compile("(?:^|&)since=([^&]*)")
 _INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
@@ -143,11 +144,15 @@ class StatusApp:
         settings: `path`, `token`, `ready` and `ready_above`, and for exposed requests `allow`.
         take: returns a new snapshot; where a reader asks for marks since an instant, that is its
             argument.
+        warn: called with a line when an answer cannot be made; the reader gets a 500 then.
     """
 
-    def __init__(self, settings: Settings, take: Callable[..., Snapshot]) -> None:
+    def __init__(
+        self, settings: Settings, take: Callable[..., Snapshot], warn: Callable[[str], None]
+    ) -> None:
         self._settings = settings
         self._take = take
+        self._warn = warn
         self._networks = settings.networks
         if settings.token is not None:
             import hmac  # not above: it brings along hashlib, which most servers have no need of
@@ -171,7 +176,16 @@ class StatusApp:
         query: str = "",
     ) -> Answer:
         """Return the answer to a request; `path` has no query string."""
-        return self._answer(self._own_renderers, method, path, authorization, accept, query)
+        return self._guarded(self._own_renderers, method, path, authorization, accept, query)
+
+    def _guarded(self, *request: Any) -> Answer:
+        """Return an answer whatever happens: this is the one boundary for a failure in making it,
+        on the status address and on the application's listeners alike."""
+        try:
+            return self._answer(*request)
+        except Exception as error:  # the reader's to know, never the application's
+            self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
+            return FAILED
 
     def _answer(
         self,
@@ -214,7 +228,7 @@ class StatusApp:
 
     def exposed(self, environ: Mapping[str, Any]) -> Answer:
         """Return the answer to a request that `exposes_to` has passed."""
-        return self._answer(
+        return self._guarded(
             self._renderers,
             environ["REQUEST_METHOD"],
             environ["PATH_INFO"],

@@ -107,13 +107,12 @@ def _watched(pid: int) -> int | None:
 class Connection:
     """One client: first its request is read, then it is answered, then its end is awaited."""
 
-    def __init__(self, fd: int, app: StatusApp, warn: Callable[[str], None]) -> None:
+    def __init__(self, fd: int, app: StatusApp) -> None:
         self.fd = fd
         self.deadline = _now() + REQUEST_SECONDS
         self.step: Callable[[], bool] = self._read
         self.events = select.POLLIN
         self._app = app
-        self._warn = warn
         self._head = b""
         self._buffer = ffi.new("char[]", MAX_REQUEST)
         self._answer = b""
@@ -143,17 +142,10 @@ class Connection:
         except ValueError:
             return self._respond(Answer(400, b"bad request\n"), "GET")
         if request is not None:
-            return self._respond(self._ask(request), request.method)
+            return self._respond(self._app.answer(*request), request.method)
         if len(self._head) >= MAX_REQUEST:
             return self._respond(Answer(431, b"request too large\n"), "GET")
         return True
-
-    def _ask(self, request: http_head.Request) -> Answer:
-        try:
-            return self._app.answer(*request)
-        except Exception as error:  # ours to bear, the client's to know
-            self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
-            return Answer(500, b"internal error\n")
 
     def _respond(self, answer: Answer, method: str) -> bool:
         lines = [f"HTTP/1.1 {answer.status_line}"]
@@ -296,7 +288,7 @@ class StatusServer:
             return  # another worker's thread was quicker
         if len(self._connections) >= MAX_PLACES:
             self._drop(next(iter(self._connections.values()))).close()
-        connection = Connection(fd, self._app, self._warn)
+        connection = Connection(fd, self._app)
         self._connections[fd] = connection
         self._poll.register(fd, connection.events)
         self._advance(connection)

@@ -19,9 +19,10 @@ from ..counting import asgi, attached, wsgi
 from ..counting.attached import AttachedSlot
 from ..counting.queue_header import QueueHeader
 from ..counting.request import Request, begin_ticket, hundreds_of
+from ..status import expose
 from ..status.app import StatusApp
 from . import tornado as tornado_requests
-from .threads import Application, Way, as_it_came, before, begin, exposed, outcome
+from .threads import Application, Way, before, begin, outcome
 
 
 class Greenlets(Way):
@@ -72,7 +73,7 @@ class Greenlets(Way):
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Way."""
-        worker.wsgi = exposed(self._responding(worker.wsgi), app, self._cancel)
+        worker.wsgi = expose.wsgi(self._responding(worker.wsgi), app, self._cancel)
 
     def _responding(self, application: Application) -> Application:
         current = self._request
@@ -85,10 +86,6 @@ class Greenlets(Way):
             return iterable
 
         return counted
-
-
-def _nothing() -> None:
-    pass
 
 
 class AroundWSGI(Way):
@@ -105,10 +102,10 @@ class AroundWSGI(Way):
         def counted(environ: Any, start_response: Any) -> Any:
             ticket = seat.begin(*wsgi.line_of(environ))
             if header is not None:
-                header.record_environ(as_it_came(environ))
+                header.record_environ(expose.as_it_came(environ))
             return wsgi.call(application, seat, ticket, environ, start_response)
 
-        return exposed(counted, app, _nothing)
+        return expose.wsgi(counted, app)
 
 
 class Tornado(AroundWSGI):
@@ -157,18 +154,15 @@ class AroundASGI(Way):
             return application(scope, receive, send)
 
         counted = asgi.counting(application, others)
-        if app is None and header is None:
-            return counted
+        if header is None:
+            return expose.asgi(counted, app)
 
-        def first(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
+        def recorded(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
             if scope["type"] == "http":
-                if app is not None and (answer := asgi.exposed(app, scope)):
-                    return asgi.respond(answer, scope["method"], send)
-                if header is not None:
-                    header.record_scope(scope)
+                header.record_scope(scope)
             return counted(scope, receive, send)
 
-        return first
+        return expose.asgi(recorded, app)
 
 
 class Uvicorn(AroundASGI):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import socket
 import ssl
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..counting import attached, request
 from ..counting.queue_header import QueueHeader
+from ..status import expose
 from ..status.app import StatusApp
 
 Application = Callable[..., Any]
@@ -135,7 +135,7 @@ class Threads(Way):
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Way."""
-        worker.wsgi = exposed(responding(worker.wsgi), app, request.cancel)
+        worker.wsgi = expose.wsgi(responding(worker.wsgi), app, request.cancel)
 
 
 _END = request.END
@@ -174,37 +174,3 @@ class Sync(Threads):
     def capacity(cls, worker: Any) -> int:
         """See Way."""
         return 1
-
-
-# What is put around the application.
-
-
-def exposed(
-    application: Application, app: StatusApp | None, cancel: Callable[[], None]
-) -> Application:
-    """Wrap a WSGI application to answer the status itself; `cancel` takes back what the hooks
-    have begun for such a request, which is none of the application's."""
-    if app is None:
-        return application
-
-    def exposed(environ: Any, start_response: Any) -> Any:
-        if not (app.serves(environ["PATH_INFO"]) and app.exposes_to(as_it_came(environ))):
-            return application(environ, start_response)
-        cancel()
-        answer = app.exposed(environ)
-        start_response(answer.status_line, answer.all_headers())
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
-
-    return exposed
-
-
-def as_it_came(environ: Any) -> Any:
-    """Return an environ without the name of a unix peer, who may have chosen any, also one that
-    reads like an address."""
-    # the second name is gevent_pywsgi's
-    sock = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
-    is_unix = sock is not None and sock.family == socket.AF_UNIX
-    # which tornado calls so; no TCP peer has this address
-    if not is_unix and environ.get("REMOTE_ADDR") != "0.0.0.0":
-        return environ
-    return {**environ, "REMOTE_ADDR": ""}

@@ -166,7 +166,7 @@ def test_in_a_registry_of_the_applications_own(monkeypatch):
 
 
 def app(**keywords):
-    return StatusApp(load(keywords, {}), lambda: SNAPSHOT)
+    return StatusApp(load(keywords, {}), lambda: SNAPSHOT, print)
 
 
 @pytest.mark.parametrize("path", ["/_raindrops.prom", "/metrics"])
@@ -197,7 +197,7 @@ sys.modules["prometheus_client"] = None
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.app import StatusApp
 from tests.exporters.test_json import SNAPSHOT
-status = StatusApp(load({}, {}), lambda: SNAPSHOT)
+status = StatusApp(load({}, {}), lambda: SNAPSHOT, print)
 found = [status.answer("GET", "/_raindrops" + end) for end in ("", ".json", ".prom")]
 print(json.dumps([[one.status, one.body.decode()] for one in found]))
 """

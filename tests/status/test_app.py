@@ -29,9 +29,14 @@ def take():
 
 
 @pytest.fixture
-def app(take):
+def warnings():
+    return []
+
+
+@pytest.fixture
+def app(take, warnings):
     def make(**keywords):
-        return StatusApp(load(keywords, {}), take)
+        return StatusApp(load(keywords, {}), take, warnings.append)
 
     return make
 
@@ -119,6 +124,18 @@ def test_other_methods(app, take, method):
     assert answer.status == 405
     assert header(answer, "Allow") == "GET, HEAD"
     assert take.times == 0
+
+
+def test_a_status_that_cannot_be_told(warnings):
+    """500 and a warning, on the status address and on the application's listeners."""
+
+    def fail():
+        raise LookupError("no figures")
+
+    status = StatusApp(load({}, {}), fail, warnings.append)
+    answers = [status.answer("GET", "/_raindrops"), status.exposed(environ())]
+    assert [(answer.status, answer.body) for answer in answers] == [(500, b"internal error\n")] * 2
+    assert warnings == ["the status cannot be told: LookupError: no figures"] * 2
 
 
 # The token.

@@ -230,10 +230,3 @@ def test_a_stream_that_the_client_reset(monkeypatch):
     monkeypatch.setitem(way.sys.modules, "gunicorn.http2.errors", module)
     assert way._is_gone(HTTP2Error())
     assert not way._is_gone(ValueError())
-
-
-def test_exposed_to_a_peer_that_tornado_cannot_name():
-    """0.0.0.0 is what it calls a unix peer: no address of any network that may read."""
-    assert way.as_it_came({"REMOTE_ADDR": "0.0.0.0"})["REMOTE_ADDR"] == ""
-    there = {"REMOTE_ADDR": "127.0.0.1"}
-    assert way.as_it_came(there) is there
