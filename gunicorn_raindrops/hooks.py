@@ -39,7 +39,6 @@ from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
 from . import __version__, settings, unpatched
-from . import worker_classes as workers
 from .arbiter_side import Ended, Push, Runtime
 from .counting import attached
 from .counting.queue_header import QueueHeader
@@ -47,7 +46,9 @@ from .scoreboard import app_counters as user_counters
 from .scoreboard import board as scoreboard
 from .scoreboard import exits
 from .snapshot import Arbiter
-from .worker_classes.threads import Sync, Way, before
+from .worker_classes import strategy_for
+from .worker_classes.base import Strategy, before
+from .worker_classes.threads import Sync
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
 # gunicorn's settings would set it.
@@ -80,6 +81,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.runtime: Runtime | None = None
+        self.strategy: Strategy = Sync()
         self.warned: set[str] = set()
         self.debugging = True
         self.aborted = False
@@ -173,7 +175,7 @@ def when_ready(server: Any) -> None:
     every worker anew."""
     if _process.runtime is not None:
         _process.runtime.open()
-    if workers.of(server.worker_class) is None:
+    if strategy_for(server.worker_class) is None:
         _warn(
             server.log,
             f"requests are not counted with worker class {server.cfg.worker_class_str}, "
@@ -263,13 +265,13 @@ def _identity(cfg: Any, pid: int, started: float) -> Arbiter:
 @_guard
 def post_fork(server: Any, worker: Any) -> None:
     """Take over the slot that the arbiter claimed, and see the end coming."""
-    runtime, way = _process.runtime, workers.of(type(worker))
+    runtime, strategy = _process.runtime, strategy_for(type(worker))
     if runtime is None:
         return
-    runtime.take(worker, worker.age, way.capacity(worker) if way else 0)
-    if way:
-        way.watch_exit(worker)
-        before(worker, way.abort, _aborting)
+    runtime.take(worker, worker.age, strategy.capacity(worker) if strategy else 0)
+    if strategy:
+        strategy.watch_exit(worker)
+        before(worker, strategy.abort, _aborting)
 
 
 def _aborting() -> None:
@@ -281,9 +283,9 @@ def _aborting() -> None:
 @_guard
 def post_worker_init(worker: Any) -> None:
     """Start the status thread, and decide how this worker's requests are counted."""
-    runtime, way = _process.runtime, workers.of(type(worker))
-    if runtime is None or way is None:
-        _count(Way())
+    runtime, strategy = _process.runtime, strategy_for(type(worker))
+    if runtime is None or strategy is None:
+        _process.strategy = Strategy()
         return
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
@@ -292,9 +294,8 @@ def post_worker_init(worker: Any) -> None:
     app = runtime.serve(arbiter, worker.sockets, warn, _pusher(worker.cfg, warn))
     exposes = runtime.settings.expose and not _hides_peers(worker.cfg)
     header = QueueHeader(worker.cfg.forwarded_allow_ips) if runtime.settings.queue_header else None
-    counting = way(header)
-    _count(counting)
-    if not way.hooks:
+    counting = _process.strategy = strategy(header)
+    if not counting.has_hooks:
         _put_back(worker.cfg)
     counting.wrap(worker, app if exposes else None)
     counting.watch_signals(functools.partial(_leave, worker, None))
@@ -358,12 +359,6 @@ def _warner(worker: Any) -> Callable[[str], None]:
     return late.append
 
 
-def _count(way: Way) -> None:
-    """Have the request hooks count as this worker needs it: decided here, not at each request."""
-    global _begin, _end
-    _begin, _end = way.begin, way.end
-
-
 def _put_back(cfg: Any) -> None:
     """Put gunicorn's own request hooks back where ours have nothing to do: its asgi worker makes
     more of a request, and waits for more, when it sees others."""
@@ -381,9 +376,6 @@ def _hides_peers(cfg: Any) -> bool:
 
 # The request.
 
-_sync = Sync()
-_begin, _end = _sync.begin, _sync.end
-
 if sys.version_info >= (3, 11):
     _error = sys.exception
 else:
@@ -394,14 +386,14 @@ else:
 
 def pre_request(worker: Any, req: Any) -> None:
     """Begin a request. gunicorn's own hook, which this one replaces, logs it."""
-    _begin(req)
+    _process.strategy.begin(req)
     if _process.debugging:
         worker.log.debug("%s %s", req.method, req.path)
 
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
     """End a request."""
-    _end(worker, resp, _error())
+    _process.strategy.end(worker, resp, _error())
 
 
 # Beside a user's own hooks.
@@ -440,7 +432,7 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
     except TypeError:
         return theirs
     if name == "pre_request":
-        return _pair(_begin_, theirs)
+        return _around_pre_request(theirs)
     if name == "post_worker_init":  # what theirs puts around the application, ours goes around
         return _single(theirs, ours)
     return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
@@ -449,9 +441,12 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
 _ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)
 
 
-def _begin_(worker: Any, req: Any) -> None:
-    """A user's pre_request replaces gunicorn's log line, so there is none beside it."""
-    _begin(req)
+def _around_pre_request(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    def pre_request(worker: Any, req: Any) -> None:
+        _process.strategy.begin(req)
+        theirs(worker, req)  # replaces gunicorn's log line, so ours is not written either
+
+    return pre_request
 
 
 def _around_post_request(theirs: Callable[..., Any]) -> Callable[..., Any]:
@@ -460,7 +455,7 @@ def _around_post_request(theirs: Callable[..., Any]) -> Callable[..., Any]:
         try:
             theirs(worker, req, environ, resp)
         finally:
-            _end(worker, resp, error)
+            _process.strategy.end(worker, resp, error)
 
     return post_request
 

@@ -23,7 +23,7 @@ from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.app import StatusApp
-from gunicorn_raindrops.worker_classes import threads as way
+from gunicorn_raindrops.worker_classes.threads import responding
 
 from .exporters.test_json import SNAPSHOT
 
@@ -45,8 +45,6 @@ def own_keywords(monkeypatch):
     """What a test installs is forgotten after it."""
     monkeypatch.setattr(hooks, "_keywords", {})
     monkeypatch.setattr(hooks, "_process", hooks._Process())
-    for name in ("_begin", "_end"):  # which post_worker_init sets
-        monkeypatch.setattr(hooks, name, getattr(hooks, name))
 
 
 def configured(namespace):
@@ -134,13 +132,13 @@ def test_the_shipped_conf():
     assert {name for name in vars(conf) if name in SETTINGS} == set(hooks.__all__)
 
 
-@pytest.mark.parametrize("way", ["star", "install", "both", "conf"])
-def test_gunicorn_takes_them(way):
+@pytest.mark.parametrize("by", ["star", "install", "both", "conf"])
+def test_gunicorn_takes_them(by):
     """Each way in sets each hook, by gunicorn's own validators, and nothing else."""
-    namespace = {} if way in ("install", "conf") else starred("gunicorn_raindrops.hooks")
-    if way == "conf":
+    namespace = {} if by in ("install", "conf") else starred("gunicorn_raindrops.hooks")
+    if by == "conf":
         namespace = vars(conf)
-    elif way != "star":
+    elif by != "star":
         hooks.install(namespace)
     cfg, default = configured(namespace), Config()
     for name, setting in cfg.settings.items():
@@ -200,8 +198,11 @@ def test_a_users_hook_still_runs(calls, name, monkeypatch):
     ours = []
     arity = ARITY.get(name, 1)
     monkeypatch.setattr(hooks, name, Calls.hook(ours_calls := Calls(), name, arity))
-    monkeypatch.setattr(hooks, "_begin", lambda *args: ours.append(len(calls)))
-    monkeypatch.setattr(hooks, "_end", lambda *args: ours.append(len(calls)))
+
+    def note(*args):
+        ours.append(len(calls))
+
+    monkeypatch.setattr(hooks._process, "strategy", SimpleNamespace(begin=note, end=note))
     namespace = {name: calls.hook(name, arity)}
     hooks.install(namespace)
     args = [SimpleNamespace(method="GET", path="/") for _ in range(arity)]
@@ -378,7 +379,7 @@ def installed(application, namespace=None, **attributes):
     namespace = namespace if namespace is not None else {}
     hooks.install(namespace)
     cfg = configured(namespace)
-    worker = Worker(cfg, way.responding(application))
+    worker = Worker(cfg, responding(application))
     vars(worker).update(attributes)
     return cfg, worker
 
@@ -415,7 +416,7 @@ def test_phases(counting):
 def test_the_iterable_is_untouched():
     """What the application returned is what gunicorn gets: file wrappers still work."""
     iterable = object()
-    assert way.responding(lambda environ, start: iterable)({}, None) is iterable
+    assert responding(lambda environ, start: iterable)({}, None) is iterable
 
 
 RAISING = [ValueError("no"), OSError(errno.EIO, "no"), SystemExit(1), KeyboardInterrupt()]
@@ -458,7 +459,7 @@ def test_whatever_raises_the_pair_is_balanced(counting, calls, where, error):
         }[where]
         assert figures() == expected
         calls.error = None
-        worker.wsgi = way.responding(ok)
+        worker.wsgi = responding(ok)
         handle(cfg, worker)
         assert figures()[:3] == (0, 0, expected[2] + 1)
 
@@ -512,7 +513,7 @@ def test_statuses(counting, status, expected, alive):
 
     def part(figures):
         cfg, worker = installed(ok, alive=alive)
-        worker.wsgi = way.responding(lambda environ, resp: setattr(resp, "status", status) or [b""])
+        worker.wsgi = responding(lambda environ, resp: setattr(resp, "status", status) or [b""])
         assert handle(cfg, worker) is None
         calling, writing, requests, *responses, errors = figures()
         assert (calling, writing, requests, errors) == (0, 0, 1, 0)

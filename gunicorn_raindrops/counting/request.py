@@ -49,12 +49,6 @@ END: dict[str, Callable[[], None]] = {
 
 CALLING, WRITING, ENDED = 0, lib.GRD_WRITING, -1
 _ERROR = lib.GRD_ERROR
-_CLASSES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
-
-
-def hundreds_of(status: str | None) -> int:
-    """Return the class of a status as WSGI has it, 1 to 5; 0 for none and for a strange one."""
-    return _CLASSES.get(status[:1], 0) if status else 0
 
 
 class HeldSlot(Protocol):

@@ -16,17 +16,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from .request import HeldSlot, Request, hundreds_of
+from .outcome import class_of
+from .request import HeldSlot, Request
 
 FILE_WRAPPER = "wsgi.file_wrapper"
 
 
 def call(
-    app: Callable[..., Any], seat: HeldSlot, ticket: int, environ: Any, start_response: Any
+    app: Callable[..., Any], held: HeldSlot, ticket: int, environ: Any, start_response: Any
 ) -> Any:
-    """Call the application for a request that was begun in `seat`; returns what it returns, or a
+    """Call the application for a request that was begun in `held`; returns what it returns, or a
     proxy of that."""
-    exchange = Exchange(seat, ticket, start_response)
+    exchange = Exchange(held, ticket, start_response)
     wrapper = environ.get(FILE_WRAPPER)
     if wrapper is not None and not isinstance(wrapper, type):
         # uWSGI's is a function: what came from it cannot be told otherwise
@@ -51,8 +52,8 @@ class Exchange(Request):
 
     __slots__ = ("_client_gone", "_start", "_wrapped", "sent", "status")
 
-    def __init__(self, seat: HeldSlot, ticket: int, start_response: Callable[..., Any]) -> None:
-        super().__init__(seat, ticket)
+    def __init__(self, held: HeldSlot, ticket: int, start_response: Callable[..., Any]) -> None:
+        super().__init__(held, ticket)
         self._start = start_response
         self._wrapped: Any = None
         self._client_gone = False
@@ -93,7 +94,7 @@ class Exchange(Request):
         if self._client_gone:
             self.finish()
         else:
-            self.end(hundreds_of(self.status) if self.sent else 5, failed=True)
+            self.end(class_of(self.status) if self.sent else 5, failed=True)
 
     def exhaust(self) -> None:
         """The body is over; servers answer 500 to an application that never gave a status."""
@@ -101,7 +102,7 @@ class Exchange(Request):
 
     def finish(self) -> None:
         """The response is over."""
-        self.end(hundreds_of(self.status))
+        self.end(class_of(self.status))
 
 
 def line_of(environ: Any) -> tuple[str, str]:
@@ -153,7 +154,7 @@ class Body:
             if close is not None:
                 close()
         except BaseException:
-            self._exchange.end(hundreds_of(self._exchange.status), failed=True)
+            self._exchange.end(class_of(self._exchange.status), failed=True)
             raise
         self._exchange.finish()
 

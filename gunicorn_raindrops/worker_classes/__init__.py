@@ -1,42 +1,47 @@
-"""Gunicorn's worker classes, and in which way the requests of each are counted.
+"""Gunicorn's worker classes: which class is counted how.
 
-Nothing here imports Gunicorn or a server: classes are known by their names, since most of their
-modules are not there. A subclass is counted as its base. A class that is not known is not touched
-at all: what its application is, and who calls it, is anybody's guess.
+Nothing here imports Gunicorn or another server. A class is known by its name, since most of their
+modules are not there, and a subclass is counted as its base. An unknown class is not touched at
+all: only its author knows what its application is and who calls it.
+
+Worker classes with one request per thread must not pay for the others: the module of a strategy is
+imported only when a worker of its class is used.
 """
 
 from __future__ import annotations
 
-from .threads import Sync, Threads, Way
+import importlib
 
-THREADED: dict[str, type[Way]] = {
-    "gunicorn.workers.sync.SyncWorker": Sync,
-    "gunicorn.workers.gthread.ThreadWorker": Threads,
+from .base import Strategy
+
+_STRATEGIES = {
+    "gunicorn.workers.sync.SyncWorker": ("threads", "Sync"),
+    "gunicorn.workers.gthread.ThreadWorker": ("threads", "Threads"),
+    "gunicorn.workers.base_async.AsyncWorker": ("greenlets", "Greenlets"),  # gevent, eventlet
+    "gunicorn.workers.gtornado.TornadoWorker": ("tornado", "Tornado"),
+    "gunicorn.workers.gasgi.ASGIWorker": ("asgi", "AroundASGI"),
+    "uvicorn.workers.UvicornWorker": ("asgi", "Uvicorn"),
+    "uvicorn_worker._workers.UvicornWorker": ("asgi", "Uvicorn"),
 }
-UNTHREADED = {
-    "gunicorn.workers.base_async.AsyncWorker": "Greenlets",  # gevent, eventlet and their like
-    "gunicorn.workers.gtornado.TornadoWorker": "Tornado",
-    "gunicorn.workers.gasgi.ASGIWorker": "AroundASGI",
-    "uvicorn.workers.UvicornWorker": "Uvicorn",
-    "uvicorn_worker._workers.UvicornWorker": "Uvicorn",
-}
+"""By a worker class's full name: the module in this folder, and its class."""
 
 
-def of(worker_class: type) -> type[Way] | None:
-    """Return the way in which a class of workers is counted; None: it is not known."""
+def strategy_for(worker_class: type) -> type[Strategy] | None:
+    """Return how a class of workers is counted; None if it is not known."""
     for base in worker_class.__mro__:
-        name = f"{base.__module__}.{base.__qualname__}"
-        if name in THREADED:
-            return THREADED[name]
-        if name in UNTHREADED:
-            return _unthreaded(UNTHREADED[name], worker_class)
+        found = _STRATEGIES.get(f"{base.__module__}.{base.__qualname__}")
+        if found is not None:
+            module, name = found
+            if name == "Greenlets" and _runs_a_server(worker_class):
+                name = "AroundWSGI"
+            strategy: type[Strategy] = getattr(
+                importlib.import_module(f".{module}", __name__), name
+            )
+            return strategy
     return None
 
 
-def _unthreaded(name: str, worker_class: type) -> type[Way]:
-    from . import greenlets as unthreaded
-
-    if name == "Greenlets" and getattr(worker_class, "server_class", None) is not None:
-        name = "AroundWSGI"  # gevent's server, or another, runs in gunicorn's place
-    way: type[Way] = getattr(unthreaded, name)
-    return way
+def _runs_a_server(worker_class: type) -> bool:
+    """Tell whether gevent's own server, or another, serves in gunicorn's place. Only gevent's
+    worker classes have this attribute."""
+    return getattr(worker_class, "server_class", None) is not None

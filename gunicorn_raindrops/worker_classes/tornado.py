@@ -1,29 +1,58 @@
-"""The requests of a tornado.web.Application, which is neither WSGI nor ASGI.
+"""The tornado worker class, which calls no hooks.
 
-Its server asks it for a delegate for each request, and the delegate answers on the request's own
-connection object: between the two stands what counts. A request begins with its headers, is
-writing from its response's headers on, and ends as the response is finished, which a handler does
-also when its client is gone, or as that goes before its handler has begun. A
-connection that is detached after a 101 is no request but a websocket, until its stream is closed.
+It runs a WSGI application, or a tornado.web.Application, which is neither WSGI nor ASGI. Tornado's
+server asks the latter for a delegate for each request, and the delegate answers on the request's
+own connection object. `Delegate` stands between the two. A request begins with its headers. It is
+writing from its response's headers on. It ends when the response is finished, which a handler does
+also when its client is gone, or when the client goes before the handler has begun. A connection
+that is detached after a 101 is no request but a websocket, until its stream is closed.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..counting import attached
+from ..counting.attached import AttachedSlot
+from ..counting.outcome import class_of_code
 from ..counting.queue_header import QueueHeader
 from ..counting.request import HeldSlot, Request
+from ..status.app import StatusApp
+from .greenlets import AroundWSGI
 
 SWITCHING_PROTOCOLS = 101
 
 
-def count(application: Any, seat: HeldSlot, header: QueueHeader | None = None) -> None:
-    """Have an application's requests counted from now on."""
+class Tornado(AroundWSGI):
+    """tornado. A WSGI application runs on its loop, one request at a time, unless it comes in a
+    container with an executor. An application of tornado's own has no such limit, and cannot show
+    the status."""
+
+    def wrap(self, worker: Any, app: StatusApp | None) -> None:
+        """See Strategy."""
+        tornado = sys.modules["tornado.web"], sys.modules["tornado.wsgi"]
+        capacity = 1
+        if isinstance(worker.wsgi, tornado[0].Application):
+            count(worker.wsgi, AttachedSlot(), self._header)
+            capacity = super().capacity(worker)
+        elif isinstance(worker.wsgi, tornado[1].WSGIContainer):
+            container = worker.wsgi
+            container.wsgi_application = self.around(container.wsgi_application, app)
+            # `executor` came with tornado 6.3; its default one has no limit to tell
+            capacity = getattr(getattr(container, "executor", None), "_max_workers", 1)
+        else:
+            super().wrap(worker, app)
+        attached.set_capacity(capacity)
+
+
+def count(application: Any, held: HeldSlot, header: QueueHeader | None = None) -> None:
+    """Have the requests of a tornado.web.Application counted from now on."""
     start = application.start_request
 
     def start_request(server_connection: Any, connection: Any) -> Delegate:
-        return Delegate(start(server_connection, connection), connection, seat, header)
+        return Delegate(start(server_connection, connection), connection, held, header)
 
     application.start_request = start_request
 
@@ -32,11 +61,11 @@ class Delegate:
     """A request, between the server's connection and the application's delegate."""
 
     def __init__(
-        self, delegate: Any, connection: Any, seat: HeldSlot, header: QueueHeader | None
+        self, delegate: Any, connection: Any, held: HeldSlot, header: QueueHeader | None
     ) -> None:
         self._delegate = delegate
         self._connection = connection
-        self._seat = seat
+        self._held = held
         self._header = header
         self._request: Request | None = None
         self._code = 0
@@ -45,9 +74,9 @@ class Delegate:
 
     def headers_received(self, start_line: Any, headers: Any) -> Any:
         """Begin the request; see tornado.httputil.HTTPMessageDelegate, as for the rest."""
-        ticket = self._seat.begin(start_line.method, start_line.path.partition("?")[0])
+        ticket = self._held.begin(start_line.method, start_line.path.partition("?")[0])
         if ticket:
-            self._request = Request(self._seat, ticket)
+            self._request = Request(self._held, ticket)
             if self._header is not None:
                 self._header.record(
                     self._peer(), ((name.upper(), value) for name, value in headers.get_all())
@@ -87,15 +116,14 @@ class Delegate:
         if self._code == SWITCHING_PROTOCOLS:
             request.cancel()
         else:
-            hundreds = self._code // 100
-            request.end(hundreds if 1 <= hundreds <= 5 else 0)
+            request.end(class_of_code(self._code))
 
     def _detached(self, detach: Callable[[], Any]) -> Callable[[], Any]:
         def detached() -> Any:
             self._end()
             stream = detach()
-            if self._code == SWITCHING_PROTOCOLS and self._seat.open():
-                _at_close(stream, self._seat.close)
+            if self._code == SWITCHING_PROTOCOLS and self._held.open():
+                _at_close(stream, self._held.close)
             return stream
 
         return detached

@@ -18,7 +18,7 @@ import pytest
 
 from gunicorn_raindrops.counting import asgi, attached, slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
-from gunicorn_raindrops.worker_classes.greenlets import AroundASGI
+from gunicorn_raindrops.worker_classes.asgi import AroundASGI
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

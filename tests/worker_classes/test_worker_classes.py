@@ -1,10 +1,10 @@
-"""The worker classes: which way each is counted, and what that makes of requests on one thread.
+"""The worker classes: which strategy counts each, and what it costs the others.
 
 Workers are stand-ins that are named like Gunicorn's; the integration tests run real ones.
 """
 
-import contextvars
-import errno
+import subprocess
+import sys
 import types
 from types import SimpleNamespace
 
@@ -13,13 +13,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
-from gunicorn_raindrops import worker_classes as workers
-from gunicorn_raindrops.counting import attached
-from gunicorn_raindrops.scoreboard.board import Scoreboard
-from gunicorn_raindrops.worker_classes import greenlets as unthreaded
-from gunicorn_raindrops.worker_classes import threads as way
-
-pytestmark = pytest.mark.usefixtures("nothing_left")
+from gunicorn_raindrops.worker_classes import asgi, greenlets, strategy_for, threads, tornado
 
 
 def named(module, name, *bases, **attributes):
@@ -35,198 +29,66 @@ Gevent = named("gunicorn.workers.ggevent", "GeventWorker", AsyncWorker, server_c
 
 
 @pytest.mark.parametrize(
-    ("worker_class", "way"),
+    ("worker_class", "strategy"),
     [
-        (SyncWorker, way.Sync),
-        (ThreadWorker, way.Threads),
-        (Gevent, unthreaded.Greenlets),
-        (named("mine", "Mine", Gevent), unthreaded.Greenlets),
-        (named("mine", "Mine", Gevent, server_class=object), unthreaded.AroundWSGI),
-        (named("gunicorn.workers.geventlet", "EventletWorker", AsyncWorker), unthreaded.Greenlets),
-        (named("gunicorn.workers.gtornado", "TornadoWorker"), unthreaded.Tornado),
-        (named("gunicorn.workers.gasgi", "ASGIWorker"), unthreaded.AroundASGI),
-        (named("uvicorn.workers", "UvicornWorker"), unthreaded.Uvicorn),
-        (named("uvicorn_worker._workers", "UvicornWorker"), unthreaded.Uvicorn),
+        (SyncWorker, threads.Sync),
+        (ThreadWorker, threads.Threads),
+        (Gevent, greenlets.Greenlets),
+        (named("mine", "Mine", Gevent), greenlets.Greenlets),
+        (named("mine", "Mine", Gevent, server_class=object), greenlets.AroundWSGI),
+        (named("gunicorn.workers.geventlet", "EventletWorker", AsyncWorker), greenlets.Greenlets),
+        (named("gunicorn.workers.gtornado", "TornadoWorker"), tornado.Tornado),
+        (named("gunicorn.workers.gasgi", "ASGIWorker"), asgi.AroundASGI),
+        (named("uvicorn.workers", "UvicornWorker"), asgi.Uvicorn),
+        (named("uvicorn_worker._workers", "UvicornWorker"), asgi.Uvicorn),
         (named("mine", "UvicornWorker"), None),
         (named("aiohttp.worker", "GunicornWebWorker"), None),
     ],
 )
-def test_ways(worker_class, way):
+def test_strategies(worker_class, strategy):
     """A class is known by its name or that of a base; any other is not touched."""
-    assert workers.of(worker_class) is way
-    if way is not None:
-        assert workers.of(named("others", "Sub", worker_class)) is way
+    assert strategy_for(worker_class) is strategy
+    if strategy is not None:
+        assert strategy_for(named("others", "Sub", worker_class)) is strategy
 
 
 @pytest.mark.parametrize(
-    ("way", "capacity"),
+    ("strategy", "capacity"),
     [
-        (way.Sync, 1),
-        (way.Threads, 4),
-        (unthreaded.Greenlets, 50),
-        (unthreaded.AroundWSGI, 50),
-        (unthreaded.AroundASGI, 50),
-        (unthreaded.Uvicorn, 50),
+        (threads.Sync, 1),
+        (threads.Threads, 4),
+        (greenlets.Greenlets, 50),
+        (greenlets.AroundWSGI, 50),
+        (asgi.AroundASGI, 50),
+        (asgi.Uvicorn, 50),
     ],
 )
-def test_capacity(way, capacity):
+def test_capacity(strategy, capacity):
     """A thread, or a connection, is a place; uvicorn's own limit wins, where it is set."""
     cfg = SimpleNamespace(threads=4, worker_connections=50)
     config = SimpleNamespace(limit_concurrency=None)
-    assert way.capacity(SimpleNamespace(cfg=cfg, config=config)) == capacity
-    if way is unthreaded.Uvicorn:
+    assert strategy.capacity(SimpleNamespace(cfg=cfg, config=config)) == capacity
+    if strategy is asgi.Uvicorn:
         config.limit_concurrency = 7
-        assert way.capacity(SimpleNamespace(cfg=cfg, config=config)) == 7
+        assert strategy.capacity(SimpleNamespace(cfg=cfg, config=config)) == 7
 
 
-# Requests on greenlets: each has a context of its own, as here.
+THREADS_ALONE = """
+import sys
+from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.sync import SyncWorker
+from gunicorn_raindrops import hooks
+from gunicorn_raindrops.worker_classes import strategy_for
+assert strategy_for(SyncWorker) and strategy_for(ThreadWorker)
+print(*sorted(name for name in sys.modules if name.startswith("gunicorn_raindrops.")))
+"""
 
 
-@pytest.fixture
-def counting(fork):
-    """Return a function that runs a test's part in a child that has a slot; it gets `figures()`:
-    calling, writing, requests, responses of 2xx, of 5xx, errors."""
-    board = Scoreboard(1)
-
-    def run(part):
-        claim = board.claim()
-
-        def child(link):
-            def figures():
-                reading = board.read()
-                (row,) = reading.rows
-                _, two, _, _, five = reading.responses
-                return row.calling, row.writing, reading.requests, two, five, reading.errors
-
-            assert attached.take_over(board, claim, 1, 1)
-            part(figures)
-
-        fork(child).check()
-
-    yield run
-    board.forget_file()
-
-
-class Greenlet:
-    """A context in which one request is handled, step by step."""
-
-    def __init__(self, way, application=lambda environ, start_response: [b"x"]):
-        self.way = way
-        self.context = contextvars.Context()
-        self.worker = SimpleNamespace(alive=True, wsgi=application)
-        way.wrap(self.worker, None)
-        self.req = SimpleNamespace(method="GET", path="/")
-
-    def begin(self):
-        self.context.run(self.way.begin, self.req)
-
-    def call(self):
-        return self.context.run(self.worker.wsgi, {}, None)
-
-    def end(self, status="200 OK", sent=True, error=None):
-        resp = None if status is None else SimpleNamespace(status=status or None, headers_sent=sent)
-        self.context.run(self.way.end, self.worker, resp, error)
-
-
-def test_greenlets_interleave(counting):
-    """Each request is in its own phase, and ends from there."""
-
-    def part(figures):
-        way = unthreaded.Greenlets()
-        one, two = Greenlet(way), Greenlet(way)
-        one.begin()
-        two.begin()
-        assert figures()[:2] == (2, 0)
-        two.call()
-        assert figures()[:2] == (1, 1)
-        one.end("500", sent=False)
-        assert figures()[:2] == (0, 1)
-        one.begin()
-        two.end()
-        assert figures()[:3] == (1, 0, 2)
-        one.call()
-        one.end()
-        one.end()
-        assert figures() == (0, 0, 3, 2, 1, 0)
-
-    counting(part)
-
-
-def test_the_iterable_of_a_greenlet_is_untouched(counting):
-    """What the application returned is what gunicorn gets: file wrappers still work."""
-
-    def part(figures):
-        iterable = object()
-        greenlet = Greenlet(unthreaded.Greenlets(), lambda environ, start_response: iterable)
-        greenlet.begin()
-        assert greenlet.call() is iterable
-
-    counting(part)
-
-
-NONE = ""  # a response without a status, which is more than no response
-
-
-def stopped(by):
-    """Return the StopIteration with which gunicorn ends a connection, whatever broke it."""
-    error = StopIteration()
-    error.__context__ = by
-    return error
-
-
-@pytest.mark.parametrize(
-    ("end", "expected"),
-    [
-        ({}, (1, 1, 0, 0)),
-        ({"error": stopped(None)}, (1, 1, 0, 0)),
-        ({"error": stopped(ValueError("no"))}, (1, 1, 0, 1)),
-        ({"error": ValueError("no"), "status": "200 OK", "sent": False}, (1, 0, 1, 1)),
-        ({"error": OSError(errno.EPIPE, "gone")}, (1, 1, 0, 0)),
-        ({"error": OSError(errno.EIO, "no")}, (1, 1, 0, 1)),
-        ({"status": None}, (0, 0, 0, 0)),
-        ({"status": NONE, "sent": False}, (1, 0, 0, 0)),
-        ({"status": NONE, "sent": False, "error": stopped(None)}, (1, 0, 0, 0)),
-        ({"status": NONE, "sent": False, "error": ValueError("no")}, (1, 0, 1, 1)),
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("alive", [True, False])
-def test_ends_of_a_greenlets_request(counting, end, expected, alive):
-    """A kept or closed connection is no error; what broke off a response is, unless the client
-    went; a request that never came to the application is none."""
-
-    def part(figures):
-        greenlet = Greenlet(unthreaded.Greenlets())
-        greenlet.worker.alive = alive
-        greenlet.begin()
-        greenlet.call()
-        greenlet.end(**end)
-        assert figures() == (0, 0, *expected)
-
-    counting(part)
-
-
-def test_a_begin_without_an_end(counting):
-    """The next request on that greenlet takes its place: none stays in flight."""
-
-    def part(figures):
-        greenlet = Greenlet(unthreaded.Greenlets())
-        greenlet.begin()
-        greenlet.begin()
-        assert figures()[:3] == (1, 0, 0)
-        greenlet.end()
-        assert figures()[:3] == (0, 0, 1)
-
-    counting(part)
-
-
-class HTTP2Error(Exception):
-    pass
-
-
-def test_a_stream_that_the_client_reset(monkeypatch):
-    """It is a client that went, as far as gunicorn's HTTP/2 says so."""
-    module = SimpleNamespace(HTTP2Error=HTTP2Error)
-    monkeypatch.setitem(way.sys.modules, "gunicorn.http2.errors", module)
-    assert way._is_gone(HTTP2Error())
-    assert not way._is_gone(ValueError())
+def test_threads_do_not_pay_for_the_others():
+    """A worker with a thread per request has no module of the other strategies in memory."""
+    command = [sys.executable, "-c", THREADS_ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    names = {name.removeprefix("gunicorn_raindrops.") for name in done.stdout.split()}
+    assert {"worker_classes.base", "worker_classes.threads"} <= names
+    others = {"worker_classes.greenlets", "worker_classes.asgi", "worker_classes.tornado"}
+    assert not names & {*others, "counting.asgi", "counting.wsgi"}
