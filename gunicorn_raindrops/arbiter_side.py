@@ -205,7 +205,7 @@ class Runtime:
                 self.release(old, end)
         claim = self._board.claim()
         if claim is None:
-            self._board.reclaim()
+            self._board.reap()
             claim = self._board.claim()
         if claim is None:
             self._board.add_untracked(1)
@@ -238,7 +238,7 @@ class Runtime:
         if claim is None:
             self._board.add_untracked(-1)
             return
-        killed = self._board.bury(claim, *end)
+        killed = self._board.record_kill(claim, *end)
         self._board.release(claim)
         if killed is not None and killed.current is not None:
             self._late.append((self._tell, exits.describe(killed)))

@@ -18,7 +18,8 @@ from typing import Any
 
 from . import __version__
 from .counting import asgi, slots, wsgi
-from .scoreboard.board import Reading, Scoreboard
+from .scoreboard.board import Scoreboard
+from .scoreboard.records import Reading
 from .settings import Settings, load
 from .shm import Struct
 from .snapshot import Arbiter, Sampler, Snapshot

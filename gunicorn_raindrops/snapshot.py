@@ -19,9 +19,7 @@ from .distribution import Distribution
 from .listeners import ListenStats
 from .scoreboard import board as scoreboard
 from .scoreboard.app_counters import UserCounter, UserCounters
-from .scoreboard.board import Marks
-from .scoreboard.exits import Killed
-from .scoreboard.records import Current
+from .scoreboard.records import KillRecord, Marks, Reading, RequestRecord, SlotRecord
 
 MARKS = {"10s": 10.0, "60s": 60.0}
 """Windows of high-water marks, beside the one that a reader asks for."""
@@ -72,7 +70,7 @@ class Worker:
     requests: int
     started: float | None
     busy_seconds: float | None = None
-    current: Current | None = None
+    current: RequestRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Snapshot:
 
     None stands for what cannot be known, as where the user's own counters are all there is.
     `busy_seconds` are by slot, of all the workers that it ever had: each only grows. The keys of
-    `queue_seconds` are scoreboard.SOCKET and HEADER, those of `exits` are in `exits`; `killed` has
+    `queue_seconds` are records.SOCKET and HEADER, those of `exits` are in `exits`; `killed` has
     the last few, the latest first.
     """
 
@@ -118,7 +116,7 @@ class Snapshot:
     queue_ignored: int | None = None
     busy_seconds: tuple[float, ...] | None = None
     exits: Mapping[str, int] | None = None
-    killed: tuple[Killed, ...] | None = None
+    killed: tuple[KillRecord, ...] | None = None
     marks: Mapping[str, Marks | None] | None = None
 
     @property
@@ -165,7 +163,7 @@ def _family(address: str) -> str:
 class Board(Protocol):
     """What can be read like a scoreboard."""
 
-    def read(self) -> scoreboard.Reading:
+    def read(self) -> Reading:
         """Return its state at this instant."""
 
     def saw_queued(self, queued: int) -> None:
@@ -313,7 +311,7 @@ def here() -> Callable[[], Snapshot] | None:
     return _here[0] if _here else None
 
 
-def _state(row: scoreboard.Row) -> str:
+def _state(row: SlotRecord) -> str:
     if row.state == scoreboard.READY and row.calling:
         return "calling"
     if row.state == scoreboard.READY and row.writing:
@@ -321,7 +319,7 @@ def _state(row: scoreboard.Row) -> str:
     return STATES.get(row.state, "starting")
 
 
-def _worker(row: scoreboard.Row) -> Worker:
+def _worker(row: SlotRecord) -> Worker:
     forked = row.state != scoreboard.CLAIMED
     return Worker(
         slot=row.slot,
@@ -338,7 +336,7 @@ def _worker(row: scoreboard.Row) -> Worker:
     )
 
 
-def _letters(reading: scoreboard.Reading) -> str:
+def _letters(reading: Reading) -> str:
     letters = ["."] * reading.slots
     for row in reading.rows:
         letters[row.slot] = LETTERS[_state(row)]

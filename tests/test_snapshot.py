@@ -19,7 +19,8 @@ from gunicorn_raindrops.exporters import json as render
 from gunicorn_raindrops.listeners import ListenStats
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import layout as board_file
-from gunicorn_raindrops.scoreboard.board import Marks, Reading, Row, Scoreboard
+from gunicorn_raindrops.scoreboard.board import Scoreboard
+from gunicorn_raindrops.scoreboard.records import Marks, Reading, SlotRecord
 from gunicorn_raindrops.snapshot import Arbiter, Sampler, name_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -31,7 +32,7 @@ def row(slot=0, state=scoreboard.READY, calling=0, writing=0, capacity=1, **othe
     figures = {"pid": 100 + slot, "age": 1, "started": time.monotonic() - 5}
     figures |= {"requests": 0, "websockets": 0}
     figures.update(other)
-    return Row(
+    return SlotRecord(
         slot=slot, state=state, calling=calling, writing=writing, capacity=capacity, **figures
     )
 

@@ -27,15 +27,17 @@ def declarations(name: str) -> str:
     return text.split("/* cffi: begin */")[1].split("/* cffi: end */")[0]
 
 
-def module(name: str, units: list[str], inner: list[str], preamble: str = "") -> FFI:
-    """Return the builder of one extension module, made of `units` (NAME.h and NAME.c), and of
-    `inner` ones that Python does not see."""
+def module(
+    name: str, units: list[str], inner: list[str], preamble: str = "", headers: tuple[str, ...] = ()
+) -> FFI:
+    """Return the builder of one extension module, made of `units` (NAME.h and NAME.c), of `inner`
+    ones that Python does not see, and of `headers` that have no NAME.c."""
     ffi = FFI()
-    for unit in units:
+    for unit in [*headers, *units]:
         ffi.cdef(declarations(f"{unit}.h"))
     ffi.set_source(
         f"gunicorn_raindrops._native.{name}",
-        preamble + "".join(f'#include "{unit}.h"\n' for unit in units),
+        preamble + "".join(f'#include "{unit}.h"\n' for unit in [*headers, *units]),
         sources=[str(HERE / f"{unit}.c") for unit in [*units, *inner]],
         depends=[str(path) for path in HERE.glob("*.h")],
         include_dirs=[str(HERE)],
@@ -58,8 +60,6 @@ counters = module(
         "counters",
         "guard",
         "histogram",
-        "current",
-        "marks",
         "scoreboard",
         "requests",
         "exchange",
@@ -67,7 +67,8 @@ counters = module(
         "process",
         "nowait",
     ],
-    ["begin", "busy", "messages", "watched"],
+    ["begin", "busy", "entry", "marks", "messages", "watched"],
     KEEP_THE_GIL,
+    ("layout",),
 )
 diag = module("_diag", ["inet_diag"], [])

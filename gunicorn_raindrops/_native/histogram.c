@@ -12,14 +12,11 @@
 #define LIMB_MASK ((1ull << GRD_HISTOGRAM_LIMB_BITS) - 1)
 
 enum {
-	OCTAVES = GRD_HISTOGRAM_LAST_OCTAVE - GRD_HISTOGRAM_FIRST_OCTAVE + 1,
 	LAST = GRD_HISTOGRAM_BUCKETS - 1,
 	RAISE_TRIES = 64,
 	SETTLE_TRIES = 8
 };
 
-_Static_assert(GRD_HISTOGRAM_BUCKETS == OCTAVES * PARTS + 2, "every octave has its buckets");
-_Static_assert(sizeof(struct grd_histogram) % 64 == 0, "one in a slot shares no line");
 
 static unsigned int bucket_of(uint64_t ns)
 {
@@ -86,7 +83,7 @@ static void look(struct grd_histogram *copy, const struct grd_histogram *histogr
 	copy->lowest = grd_load_relaxed(&histogram->lowest);
 	copy->highest = grd_load_relaxed(&histogram->highest);
 	copy->sum = grd_load_relaxed(&histogram->sum);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < GRD_HISTOGRAM_LIMBS; i++)
 		copy->squares[i] = grd_load_relaxed(&histogram->squares[i]);
 }
 
@@ -127,7 +124,7 @@ void grd_histogram_merge(struct grd_histogram *sum, const struct grd_histogram *
 	raise_to(&sum->lowest, copy.lowest);
 	raise_to(&sum->highest, copy.highest);
 	add(&sum->sum, copy.sum);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < GRD_HISTOGRAM_LIMBS; i++)
 		add(&sum->squares[i], copy.squares[i]);
 	/* publishes the above, as a record does */
 	for (int i = 0; i < GRD_HISTOGRAM_BUCKETS; i++)

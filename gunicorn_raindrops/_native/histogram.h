@@ -22,26 +22,9 @@
 
 #include <stdint.h>
 
+#include "layout.h"
+
 /* cffi: begin */
-enum {
-	GRD_HISTOGRAM_PART_BITS = 3,
-	GRD_HISTOGRAM_FIRST_OCTAVE = 9,
-	GRD_HISTOGRAM_LAST_OCTAVE = 41,
-	GRD_HISTOGRAM_BUCKETS = 266,    /* 33 octaves of 8, and the outliers */
-	GRD_HISTOGRAM_LIMB_BITS = 24,
-	GRD_HISTOGRAM_LIMIT_BITS = 53   /* 104 days: up to there a double holds every nanosecond */
-};
-
-struct grd_histogram {
-	uint64_t sum;           /* ns */
-	uint64_t lowest;        /* 2^64-1 less the least value, ns */
-	uint64_t highest;       /* ns */
-	uint64_t spare;
-	uint64_t squares[4];    /* ns^2, in limbs of 24 bits: see add_square */
-	uint64_t buckets[266];
-	uint64_t padding[6];    /* to whole cache lines */
-};
-
 /* Any thread of any process, at any time. A value over the limit is recorded as the limit. */
 void grd_histogram_record(struct grd_histogram *histogram, uint64_t ns);
 

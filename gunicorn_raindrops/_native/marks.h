@@ -15,18 +15,7 @@
 
 #include <stdint.h>
 
-/* cffi: begin */
-enum {
-	GRD_MARK_CALLING, GRD_MARK_WRITING, GRD_MARK_QUEUED, GRD_MARKS,
-	GRD_MARK_SECONDS = 64   /* that are kept, the present one included */
-};
-
-struct grd_marks {
-	uint64_t level;
-	uint64_t padding[7];
-	uint64_t seconds[64][3];
-};
-/* cffi: end */
+#include "layout.h"
 
 enum {
 	GRD_LEVEL_BITS = 20,

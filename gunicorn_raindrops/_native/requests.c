@@ -5,6 +5,8 @@
 #include "atomic.h"
 #include "busy.h"
 #include "clock.h"
+#include "histogram.h"
+#include "marks.h"
 
 enum phase { IDLE, CALLING, WRITING };
 
@@ -82,13 +84,13 @@ void grd_keep_current(void)
 
 static int begin_in(struct grd_seat *seat, uint64_t now, struct grd_line line)
 {
-	int place = showing ? grd_current_take(&seat->taken) : -1;
+	int place = showing ? grd_entry_reserve(&seat->taken) : -1;
 
 	grd_marks_step(&seat->header->marks, now, 1, 0);
 	grd_add_relaxed(&seat->slot->gauge, GRD_ONE_CALLING);
 	grd_busy_begin(&seat->slot->busy, now);
 	if (place >= 0)
-		grd_current_begin(&seat->slot->places[place], now, line);
+		grd_entry_begin(&seat->slot->entries[place], now, line);
 	return place;
 }
 
@@ -102,7 +104,7 @@ static void leave_place(struct grd_seat *seat, int place)
 {
 	if (place < 0 || keeping)
 		return;
-	grd_current_end(&seat->slot->places[place]);
+	grd_entry_end(&seat->slot->entries[place]);
 	seat->taken &= ~(1u << place);
 }
 
@@ -205,7 +207,7 @@ void grd_queued_ignored(void)
  * began while this process had no slot stays outside, also if a slot comes. */
 enum { PLACE_BITS = 6, OUTSIDE = (1 << PLACE_BITS) - 1 };
 
-_Static_assert((int)GRD_CURRENT_PLACES < OUTSIDE, "a place fits below the begin");
+_Static_assert((int)GRD_ENTRIES < OUTSIDE, "a place fits below the begin");
 
 static uint64_t ticket_of(uint64_t now, int number)
 {

@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-#include "current.h"
+#include "entry.h"
+#include "layout.h"
 #include "scoreboard.h"
 
 /* cffi: begin */

@@ -6,6 +6,8 @@
 #include "atomic.h"
 #include "busy.h"
 #include "clock.h"
+#include "entry.h"
+#include "marks.h"
 
 #define BITS(n) ((1ull << (n)) - 1)
 #define PID_MASK BITS(GRD_PID_BITS)
@@ -16,15 +18,6 @@
 #define GENERATION_MASK (~BITS(GRD_GENERATION_SHIFT))
 #define ONE_GENERATION (1ull << GRD_GENERATION_SHIFT)
 
-_Static_assert(TAG_SHIFT + GRD_TAG_BITS == GRD_GENERATION_SHIFT, "an owner fills its word");
-_Static_assert(2 * GRD_GAUGE_BITS == GRD_GENERATION_SHIFT, "a gauge fills its word");
-_Static_assert(offsetof(struct grd_slot, gauge) == 64, "the worker writes a line of its own");
-_Static_assert(offsetof(struct grd_slot, busy) == 128, "what is of one request is on two lines");
-_Static_assert(offsetof(struct grd_slot, busy_told) == 192, "readers write to a line of their own");
-_Static_assert(offsetof(struct grd_slot, places) == 8192, "places begin a page");
-_Static_assert(sizeof(struct grd_slot) == 12288, "slots are whole pages");
-_Static_assert(sizeof(struct grd_header) <= 4096, "the header is one page");
-_Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "marks have a line of their own");
 
 enum { SETTLE_TRIES = 8 };
 
@@ -145,12 +138,12 @@ static void settle_busy(struct grd_slot *slot, uint64_t owner)
 	grd_busy_settle(&slot->busy, &slot->busy_told, seen);
 }
 
-int grd_take(struct grd_slot *slot, uint64_t claimed, const struct grd_row *owner)
+int grd_take_over(struct grd_slot *slot, uint64_t claimed, const struct grd_slot_record *owner)
 {
 	if (grd_load_acquire(&slot->owner) != claimed)
 		return 0;       /* freed since, and perhaps another's: not ours to write to */
 	settle_busy(slot, claimed);
-	grd_current_clear(slot->places);
+	grd_entries_clear(slot->entries);
 	grd_store_relaxed(&slot->start, owner->start);
 	grd_store_relaxed(&slot->age, owner->age);
 	grd_store_relaxed(&slot->started, owner->started);
@@ -213,7 +206,7 @@ int grd_exit(struct grd_header *header, struct grd_slot *slot, uint64_t owner, u
 static void sum(struct grd_slot *slot, struct grd_totals *totals)
 {
 	totals->requests += grd_load_relaxed(&slot->requests);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < GRD_RESPONSE_CLASSES; i++)
 		totals->responses[i] += grd_load_relaxed(&slot->responses[i]);
 	totals->errors += grd_load_relaxed(&slot->errors);
 	totals->queue_ignored += grd_load_relaxed(&slot->queue_ignored);
@@ -222,20 +215,20 @@ static void sum(struct grd_slot *slot, struct grd_totals *totals)
 		grd_histogram_merge(&totals->queue[i], &slot->queue[i]);
 }
 
-static void look_inside(const struct grd_slot *slot, struct grd_row *row)
+static void look_inside(const struct grd_slot *slot, struct grd_slot_record *row)
 {
 	uint64_t now;
 
 	row->took = 0;
-	if (!grd_current_oldest(&row->current, slot->places))
+	if (!grd_entry_oldest(&row->entry, slot->entries))
 		return;
 	now = grd_now();
-	if (now > row->current.began)
-		row->took = now - row->current.began;
+	if (now > row->entry.began)
+		row->took = now - row->entry.began;
 }
 
 /* What stands beside an owner that has taken the slot. */
-static void look_beside(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
+static void look_beside(struct grd_slot *slot, uint64_t owner, struct grd_slot_record *row)
 {
 	uint64_t gauge = gauge_of(&slot->gauge, owner);
 	/* before the time itself, which is never less */
@@ -254,9 +247,9 @@ static void look_beside(struct grd_slot *slot, uint64_t owner, struct grd_row *r
 }
 
 /* Until an owner takes the slot, what stands beside it is the one's before. */
-static void look(struct grd_slot *slot, uint64_t owner, int is_taken, struct grd_row *row)
+static void look(struct grd_slot *slot, uint64_t owner, int is_taken, struct grd_slot_record *row)
 {
-	*row = (struct grd_row){
+	*row = (struct grd_slot_record){
 		.state = state_of(owner),
 		.pid = owner & PID_MASK,
 		.tag = (owner & TAG_MASK) >> TAG_SHIFT,
@@ -268,7 +261,7 @@ static void look(struct grd_slot *slot, uint64_t owner, int is_taken, struct grd
 
 /* Read what stands beside an owner while that owner stays the same. A slot that changes hands
  * faster than this has no worker to show. */
-static int settle(struct grd_slot *slot, struct grd_row *row)
+static int settle(struct grd_slot *slot, struct grd_slot_record *row)
 {
 	for (int i = 0; i < SETTLE_TRIES; i++) {
 		uint64_t owner = grd_load_acquire(&slot->owner);
@@ -284,7 +277,7 @@ static int settle(struct grd_slot *slot, struct grd_row *row)
 }
 
 int64_t grd_find(struct grd_slot *slots, uint32_t count, uint32_t from, uint32_t state,
-		 struct grd_row *row)
+		 struct grd_slot_record *row)
 {
 	for (uint32_t i = from; i < count; i++)
 		if (settle(&slots[i], row) && row->state == state)
@@ -292,7 +285,7 @@ int64_t grd_find(struct grd_slot *slots, uint32_t count, uint32_t from, uint32_t
 	return -1;
 }
 
-int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
+int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_slot_record *row)
 {
 	uint64_t now = grd_load_acquire(&slot->owner);
 
@@ -302,17 +295,17 @@ int grd_last(struct grd_slot *slot, uint64_t owner, struct grd_row *row)
 	return freed(now) == freed(owner) && grd_load_relaxed(&slot->owner) == now;
 }
 
-static uint64_t *words_of(struct grd_killed *killed)
+static uint64_t *words_of(struct grd_kill *killed)
 {
 	return (uint64_t *)killed + 1;
 }
 
-enum { KILLED_WORDS = sizeof(struct grd_killed) / 8 - 1 };
+enum { KILLED_WORDS = sizeof(struct grd_kill) / 8 - 1 };
 
-void grd_keep_killed(struct grd_header *header, const struct grd_killed *killed)
+void grd_record_kill(struct grd_header *header, const struct grd_kill *killed)
 {
 	uint64_t turn = grd_add_relaxed(&header->kills, 1), words[KILLED_WORDS];
-	struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
+	struct grd_kill *kept = &header->killed[turn % GRD_KILLS_KEPT];
 
 	memcpy(words, (const char *)killed + 8, sizeof(words));
 	grd_store_relaxed(&kept->turn, 0);
@@ -323,9 +316,9 @@ void grd_keep_killed(struct grd_header *header, const struct grd_killed *killed)
 	grd_store_release(&kept->turn, turn);
 }
 
-int grd_killed(const struct grd_header *header, uint64_t turn, struct grd_killed *copy)
+int grd_read_kill(const struct grd_header *header, uint64_t turn, struct grd_kill *copy)
 {
-	const struct grd_killed *kept = &header->killed[turn % GRD_KILLED_KEPT];
+	const struct grd_kill *kept = &header->killed[turn % GRD_KILLS_KEPT];
 	uint64_t words[KILLED_WORDS];
 
 	if (grd_load_acquire(&kept->turn) != turn)
@@ -362,7 +355,7 @@ static void correct_level(struct grd_header *header, struct grd_slot *slots, uin
 }
 
 uint32_t grd_read(struct grd_header *header, struct grd_slot *slots, uint32_t count,
-		  struct grd_row *rows, struct grd_totals *totals, uint64_t *busy)
+		  struct grd_slot_record *rows, struct grd_totals *totals, uint64_t *busy)
 {
 	uint32_t used = 0;
 
@@ -377,7 +370,7 @@ uint32_t grd_read(struct grd_header *header, struct grd_slot *slots, uint32_t co
 	return used;
 }
 
-void grd_most(const struct grd_header *header, uint32_t seconds, struct grd_most *most)
+void grd_most(const struct grd_header *header, uint32_t seconds, struct grd_high_water *most)
 {
 	grd_marks_read(&header->marks, grd_now(), seconds, most->mark);
 }

@@ -27,7 +27,7 @@ keep_current: Callable[[], None] = lib.grd_keep_current
 
 def take_over(board: Scoreboard, claim: Claim, age: int, capacity: int) -> bool:
     """Take over and attach the slot that the arbiter claimed; return whether it was still there."""
-    slot = board.take_slot(claim, age, capacity)
+    slot = board.take_over_slot(claim, age, capacity)
     if slot is None:
         return False
     lib.grd_attach(board.header, slot)

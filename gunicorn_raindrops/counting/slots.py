@@ -164,9 +164,9 @@ class BoardSlotOfProcess(SlotOfProcess):
 def _hold(board: Scoreboard) -> BoardSlot | None:
     claim = board.claim()
     if claim is None:
-        board.reclaim()
+        board.reap()
         claim = board.claim()
-    slot = None if claim is None else board.take_slot(claim)
+    slot = None if claim is None else board.take_over_slot(claim)
     return None if claim is None or slot is None else BoardSlot(board, claim, slot)
 
 

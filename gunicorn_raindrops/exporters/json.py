@@ -8,9 +8,7 @@ from typing import Any
 
 from ..distribution import Distribution
 from ..scoreboard.app_counters import UserCounter
-from ..scoreboard.board import HEADER, SOCKET, Marks
-from ..scoreboard.exits import Killed
-from ..scoreboard.records import Current
+from ..scoreboard.records import HEADER, SOCKET, KillRecord, Marks, RequestRecord
 from ..snapshot import CLASSES, Listener, Snapshot, Worker
 
 
@@ -96,7 +94,7 @@ def _worker(worker: Worker) -> dict[str, Any]:
     }
 
 
-def _current(current: Current | None) -> dict[str, Any] | None:
+def _current(current: RequestRecord | None) -> dict[str, Any] | None:
     if current is None:
         return None
     return {"method": current.method, "path": current.path, "seconds": current.seconds}
@@ -106,7 +104,7 @@ def _durations(durations: Distribution | None) -> dict[str, Any] | None:
     return None if durations is None else durations.as_dict()
 
 
-def _all_killed(killed: tuple[Killed, ...] | None) -> list[dict[str, Any]] | None:
+def _all_killed(killed: tuple[KillRecord, ...] | None) -> list[dict[str, Any]] | None:
     return None if killed is None else [_killed(one) for one in killed]
 
 
@@ -131,7 +129,7 @@ def _queue(snapshot: Snapshot) -> dict[str, Any] | None:
     }
 
 
-def _killed(killed: Killed) -> dict[str, Any]:
+def _killed(killed: KillRecord) -> dict[str, Any]:
     return {
         "time": killed.time,
         "slot": killed.slot,

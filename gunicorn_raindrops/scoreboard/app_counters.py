@@ -18,6 +18,7 @@ from typing import Any
 
 from ..shm import Raindrops, Struct
 from . import board as scoreboard
+from .records import SlotRecord
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class UserCounters:
                 self._stats.move(name, self._cells, i * self._slots + slot)
                 setattr(self._stats, name, 0)
 
-    def read(self, rows: Iterable[scoreboard.Row]) -> tuple[UserCounter, ...]:
+    def read(self, rows: Iterable[SlotRecord]) -> tuple[UserCounter, ...]:
         """Return every member's value; `rows` are those of living workers."""
         seated = [row.slot for row in rows if row.state != scoreboard.CLAIMED]
         return tuple(

@@ -23,18 +23,14 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .. import mapping as pages
 from .._native._counters import ffi, lib
-from ..distribution import Distribution
-from . import exits
+from . import decode, exits
 from . import layout as board_file
-from . import records as current
-from .exits import Killed
-from .records import Current
+from .records import HEADER, SOCKET, KillRecord, Marks, Reading
 
 FREE, CLAIMED, STARTING, READY, FINISHING = (
     lib.GRD_FREE,
@@ -44,8 +40,6 @@ FREE, CLAIMED, STARTING, READY, FINISHING = (
     lib.GRD_FINISHING,
 )
 
-SOCKET, HEADER = "socket", "header"
-"""Who says how long a request has waited: the kernel, of its connection; a proxy, in a header."""
 MARK_SECONDS: int = lib.GRD_MARK_SECONDS - 1
 """For how long high-water marks are kept."""
 _SOURCES = {SOCKET: lib.GRD_QUEUE_SOCKET, HEADER: lib.GRD_QUEUE_HEADER}
@@ -57,58 +51,6 @@ class Claim:
 
     slot: int
     owner: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """One slot that is not free. `started` is in seconds of the monotonic clock."""
-
-    slot: int
-    pid: int
-    state: int
-    age: int
-    started: float
-    capacity: int
-    requests: int
-    calling: int
-    writing: int
-    websockets: int
-    busy_seconds: float = 0.0
-    current: Current | None = None
-
-
-@dataclass(frozen=True)
-class Marks:
-    """High-water marks: the most there were at once, in all workers, in a window of some seconds.
-    `queued` is the most that was seen; None where nobody looks."""
-
-    calling: int
-    writing: int
-    queued: int | None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The scoreboard at one instant. `responses` counts 1xx to 5xx; `rows` are by slot.
-
-    `busy_seconds` are by slot, of all the owners that it ever had. `queue_seconds` are by source;
-    `queue_ignored` counts what headers said that can be no time.
-    """
-
-    slots: int
-    untracked: int
-    requests: int
-    responses: tuple[int, ...]
-    errors: int
-    rows: tuple[Row, ...]
-    request_seconds: Distribution = field(default_factory=Distribution)
-    queue_seconds: Mapping[str, Distribution] = field(
-        default_factory=lambda: {source: Distribution() for source in _SOURCES}
-    )
-    queue_ignored: int = 0
-    busy_seconds: tuple[float, ...] = ()
-    exits: Mapping[str, int] = field(default_factory=dict)
-    killed: tuple[Killed, ...] = ()
 
 
 class Scoreboard:
@@ -186,7 +128,7 @@ class Scoreboard:
         header.boot_id = boot.ljust(40, b"\0")
         header.untracked = 0
         header.magic = board_file.MAGIC
-        self.reclaim()
+        self.reap()
 
     # The arbiter's side.
 
@@ -208,10 +150,10 @@ class Scoreboard:
         """Free a claimed slot, unless it has been freed since: its worker is gone."""
         lib.grd_free_generation(self._header, self._slots + claim.slot, claim.owner)
 
-    def bury(self, claim: Claim, pid: int, cause: str) -> Killed | None:
+    def record_kill(self, claim: Claim, pid: int, cause: str) -> KillRecord | None:
         """Count the end of a worker that was reaped, unless it has said itself why it went;
         returns what is known of one that has not. To be called before it is released."""
-        slot, row = self._slots + claim.slot, ffi.new("struct grd_row *")
+        slot, row = self._slots + claim.slot, ffi.new("struct grd_slot_record *")
         known = lib.grd_last(slot, claim.owner, row)
         if not lib.grd_exit(self._header, slot, claim.owner, exits.CAUSES[cause]) or not known:
             return None
@@ -222,7 +164,7 @@ class Scoreboard:
         """Count the end of this process, which has taken the claimed slot and leaves it now."""
         lib.grd_exit(self._header, self._slots + claim.slot, claim.owner, exits.CAUSES[cause])
 
-    def reclaim(self) -> None:
+    def reap(self) -> None:
         """Free every slot whose owner is dead."""
         self.read()
 
@@ -232,18 +174,18 @@ class Scoreboard:
 
     # The worker's side.
 
-    def take_slot(self, claim: Claim, age: int = 0, capacity: int = 0) -> Any | None:
+    def take_over_slot(self, claim: Claim, age: int = 0, capacity: int = 0) -> Any | None:
         """Take over a claimed slot and return it; None if it was not there any more.
 
         It is valid as long as this scoreboard is.
         """
         slot, pid = self._slots + claim.slot, os.getpid()
-        owner = ffi.new("struct grd_row *")
+        owner = ffi.new("struct grd_slot_record *")
         owner.owner = _who(pid)
         owner.start = max(lib.grd_process_start(pid), 0)
         owner.age, owner.capacity = age, capacity
         owner.started = time.monotonic_ns()
-        return slot if lib.grd_take(slot, claim.owner, owner) else None
+        return slot if lib.grd_take_over(slot, claim.owner, owner) else None
 
     @property
     def created(self) -> float:
@@ -275,7 +217,7 @@ class Scoreboard:
         """
         # The buffers are this call's own: two threads may read at once.
         used = lib.grd_used(self._header, self.slots)
-        rows = ffi.new("struct grd_row[]", used)
+        rows = ffi.new("struct grd_slot_record[]", used)
         busy = ffi.new("uint64_t[]", used)
         totals = ffi.new("struct grd_totals *")
         taken = lib.grd_read(self._header, self._slots, used, rows, totals, busy)
@@ -287,10 +229,12 @@ class Scoreboard:
             requests=totals.requests,
             responses=tuple(totals.responses),
             errors=totals.errors,
-            rows=tuple(_row(rows[i]) for i in range(taken) if not self._free_if_dead(rows[i])),
-            request_seconds=_distribution(totals.request),
+            rows=tuple(
+                decode.slot(rows[i]) for i in range(taken) if not self._free_if_dead(rows[i])
+            ),
+            request_seconds=decode.distribution(totals.request),
             queue_seconds={
-                source: _distribution(totals.queue[i]) for source, i in _SOURCES.items()
+                source: decode.distribution(totals.queue[i]) for source, i in _SOURCES.items()
             },
             queue_ignored=totals.queue_ignored,
             busy_seconds=tuple(ns / 1e9 for ns in busy),
@@ -302,7 +246,7 @@ class Scoreboard:
         """Tell whether this process has the lowest slot of all that serve: one of them at a time
         does what one should do for all. Those that are dead are passed over, not freed."""
         used = lib.grd_used(self._header, self.slots)
-        row = ffi.new("struct grd_row *")
+        row = ffi.new("struct grd_slot_record *")
         slot = lib.grd_find(self._slots, used, 0, READY, row)
         while slot >= 0:
             if _alive(row):
@@ -313,7 +257,7 @@ class Scoreboard:
     def marks(self, seconds: float) -> Marks:
         """Return the high-water marks of the last `seconds`, up to MARK_SECONDS. They are kept by
         the second: up to one more counts."""
-        most = ffi.new("struct grd_most *")
+        most = ffi.new("struct grd_high_water *")
         lib.grd_most(self._header, min(math.ceil(max(seconds, 0)), MARK_SECONDS), most)
         return Marks(*most.mark)
 
@@ -332,29 +276,6 @@ class Scoreboard:
         # Fails where it has been freed, or freed and claimed, meanwhile: then all is well.
         lib.grd_free(self._header, self._slots + row.slot, row.owner)
         return True
-
-
-def _row(row: Any) -> Row:
-    return Row(
-        slot=row.slot,
-        pid=row.pid,
-        state=row.state,
-        age=row.age,
-        started=row.started / 1e9,
-        capacity=row.capacity,
-        requests=row.requests,
-        calling=row.calling,
-        writing=row.writing,
-        websockets=row.websockets,
-        busy_seconds=row.busy / 1e9,
-        current=current.decode(row.current, row.took),
-    )
-
-
-def _distribution(words: Any) -> Distribution:
-    copy = ffi.new("struct grd_histogram *")
-    copy[0] = words
-    return Distribution(copy)
 
 
 def _who(pid: int) -> int:

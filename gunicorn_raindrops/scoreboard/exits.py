@@ -8,12 +8,11 @@ the scoreboard's header, so it outlives workers, arbiters and, with a file, the 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from .._native._counters import ffi, lib
-from . import records as current
-from .records import Current
+from . import decode
+from .records import KillRecord
 
 GRACEFUL, MAX_REQUESTS, TIMEOUT, KILLED, BOOT_FAILURE, FAILED = (
     "graceful",
@@ -34,46 +33,32 @@ CAUSES: dict[str, int] = {
 _NAMES = {number: name for name, number in CAUSES.items()}
 
 
-@dataclass(frozen=True)
-class Killed:
-    """A worker that was killed. `time` is Unix time; `current` its oldest request, with the
-    seconds that it had run, None if it was idle; `in_flight` how many there were."""
-
-    time: float
-    slot: int
-    pid: int
-    age: int
-    cause: str
-    in_flight: int
-    current: Current | None
-
-
 def counts(header: Any) -> dict[str, int]:
     """Return how many workers have ended, by cause."""
     return {cause: header.exits[number] for cause, number in CAUSES.items()}
 
 
-def keep(header: Any, slot: int, row: Any, cause: str) -> Killed:
+def keep(header: Any, slot: int, row: Any, cause: str) -> KillRecord:
     """Keep what a worker was doing when it was killed, and return it."""
-    killed = ffi.new("struct grd_killed *")
+    killed = ffi.new("struct grd_kill *")
     killed.time = time.time_ns()
     killed.slot, killed.pid, killed.age = slot, row.pid, row.age
     killed.cause = CAUSES[cause]
     # an aborted request has ended, but is what the worker was killed in
-    killed.in_flight = max(row.calling + row.writing, 1 if row.current.began else 0)
-    killed.current, killed.took = row.current, row.took
-    lib.grd_keep_killed(header, killed)
+    killed.in_flight = max(row.calling + row.writing, 1 if row.entry.began else 0)
+    killed.entry, killed.took = row.entry, row.took
+    lib.grd_record_kill(header, killed)
     return _decode(killed)
 
 
-def kept(header: Any) -> tuple[Killed, ...]:
+def kept(header: Any) -> tuple[KillRecord, ...]:
     """Return the last workers that were killed, the latest first."""
-    copy, kills = ffi.new("struct grd_killed *"), header.kills
-    turns = range(kills, max(0, kills - lib.GRD_KILLED_KEPT), -1)
-    return tuple(_decode(copy) for turn in turns if lib.grd_killed(header, turn, copy))
+    copy, kills = ffi.new("struct grd_kill *"), header.kills
+    turns = range(kills, max(0, kills - lib.GRD_KILLS_KEPT), -1)
+    return tuple(_decode(copy) for turn in turns if lib.grd_read_kill(header, turn, copy))
 
 
-def describe(killed: Killed) -> str:
+def describe(killed: KillRecord) -> str:
     """Return a line for the log. A path is a stranger's: it stands there quoted, in ASCII."""
     how = "killed by the timeout" if killed.cause == TIMEOUT else "killed"
     line = f"worker (pid:{killed.pid}) was {how}"
@@ -85,13 +70,13 @@ def describe(killed: Killed) -> str:
     return f"{line}, the oldest of {killed.in_flight} requests" if others > 0 else line
 
 
-def _decode(killed: Any) -> Killed:
-    return Killed(
+def _decode(killed: Any) -> KillRecord:
+    return KillRecord(
         time=killed.time / 1e9,
         slot=killed.slot,
         pid=killed.pid,
         age=killed.age,
         cause=_NAMES.get(killed.cause, KILLED),
         in_flight=killed.in_flight,
-        current=current.decode(killed.current, killed.took),
+        current=decode.request(killed.entry, killed.took),
     )

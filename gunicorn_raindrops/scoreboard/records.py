@@ -1,48 +1,88 @@
-"""What a request in flight is, as one line of an access log has it: method, path, since when.
-
-The bytes come from shared pages, where anybody may have scribbled: lengths are checked, and what
-is no text is replaced.
-"""
+"""What a reader gets of a scoreboard: frozen records, without behaviour."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from .._native._counters import ffi, lib
+from ..distribution import Distribution
 
-CUT = "\u2026"
-"""Ends a path that was longer."""
+SOCKET, HEADER = "socket", "header"
+"""Who says how long a request has waited: the kernel, of its connection; a proxy, in a header."""
 
 
 @dataclass(frozen=True)
-class Current:
-    """The oldest request of a worker. `path` has no query string; `seconds` since its begin."""
+class RequestRecord:
+    """A request in flight, as a line of an access log has it. `path` has no query string;
+    `seconds` have passed since its begin."""
 
     method: str
     path: str
     seconds: float
 
 
-def decode(words: Any, took: int) -> Current | None:
-    """Return what stands in a `struct grd_current`; None if nobody is there.
+@dataclass(frozen=True)
+class SlotRecord:
+    """A slot whose owner lives. `started` is in seconds of the monotonic clock; `current` is the
+    oldest of the owner's requests in flight."""
 
-    Args:
-        words: the struct, a private copy.
-        took: nanoseconds since its begin.
+    slot: int
+    pid: int
+    state: int
+    age: int
+    started: float
+    capacity: int
+    requests: int
+    calling: int
+    writing: int
+    websockets: int
+    busy_seconds: float = 0.0
+    current: RequestRecord | None = None
+
+
+@dataclass(frozen=True)
+class KillRecord:
+    """A worker that was killed. `time` is Unix time; `current` is its oldest request and how long
+    that had run, None if the worker was idle; `in_flight` counts all of its requests."""
+
+    time: float
+    slot: int
+    pid: int
+    age: int
+    cause: str
+    in_flight: int
+    current: RequestRecord | None
+
+
+@dataclass(frozen=True)
+class Marks:
+    """High-water marks: the most that there were at once, in all workers, within some seconds.
+    `queued` is the most that was seen; None where nobody looks."""
+
+    calling: int
+    writing: int
+    queued: int | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The scoreboard at one instant. `responses` counts 1xx to 5xx; `rows` are by slot.
+
+    `busy_seconds` are by slot, of all the owners that it ever had. `queue_seconds` are by source;
+    `queue_ignored` counts the headers whose time is impossible.
     """
-    if not words.began:
-        return None
-    text = ffi.buffer(words.text)[:]
-    method = min(words.method, lib.GRD_CURRENT_METHOD)
-    path = text[method : method + words.path]
-    return Current(
-        method=_text(text[:method]),
-        path=_text(path) + (CUT if words.cut else ""),
-        seconds=took / 1e9,
+
+    slots: int
+    untracked: int
+    requests: int
+    responses: tuple[int, ...]
+    errors: int
+    rows: tuple[SlotRecord, ...]
+    request_seconds: Distribution = field(default_factory=Distribution)
+    queue_seconds: Mapping[str, Distribution] = field(
+        default_factory=lambda: {source: Distribution() for source in (SOCKET, HEADER)}
     )
-
-
-def _text(found: bytes) -> str:
-    """Return bytes as text; the end may be half a character."""
-    return found.decode(errors="ignore")
+    queue_ignored: int = 0
+    busy_seconds: tuple[float, ...] = ()
+    exits: Mapping[str, int] = field(default_factory=dict)
+    killed: tuple[KillRecord, ...] = ()

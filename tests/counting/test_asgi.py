@@ -44,7 +44,7 @@ def within(request, fork):
             assert attached.take_over(board, claim, 1, 1)
             body(lambda application: AroundASGI().around(application, None), totals)
             return
-        place = slots.BoardSlot(board, claim, board.take_slot(claim))
+        place = slots.BoardSlot(board, claim, board.take_over_slot(claim))
 
         def counting(application):
             def counted(scope, *channels):

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from gunicorn_raindrops import Histogram
 from gunicorn_raindrops.exporters import json as render
-from gunicorn_raindrops.scoreboard.board import Marks
-from gunicorn_raindrops.scoreboard.exits import Killed
-from gunicorn_raindrops.scoreboard.records import Current
+from gunicorn_raindrops.scoreboard.records import KillRecord, Marks, RequestRecord
 from gunicorn_raindrops.snapshot import Arbiter, Listener, Snapshot, Worker
 
 ARBITER = Arbiter(pid=10, gunicorn="27.0", raindrops="0.1", worker_class="sync", started=5.0)
@@ -142,13 +140,15 @@ def distribution(*seconds):
 
 TIMED = dataclasses.replace(
     SNAPSHOT,
-    workers=(dataclasses.replace(WORKER, busy_seconds=2.5, current=Current("GET", "/x", 0.25)),),
+    workers=(
+        dataclasses.replace(WORKER, busy_seconds=2.5, current=RequestRecord("GET", "/x", 0.25)),
+    ),
     request_seconds=distribution(0.5, 1.5),
     queue_seconds={"socket": distribution(0.25), "header": distribution()},
     queue_ignored=3,
     busy_seconds=(2.5, 0.5),
     exits={"killed": 2, "graceful": 1},
-    killed=(Killed(1e9, 0, 11, 1, "timeout", 2, Current("GET", "/slow", 30.5)),),
+    killed=(KillRecord(1e9, 0, 11, 1, "timeout", 2, RequestRecord("GET", "/slow", 30.5)),),
     marks={"10s": Marks(2, 1, 5), "since": Marks(3, 1, None)},
 )
 

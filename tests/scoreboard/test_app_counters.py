@@ -165,7 +165,7 @@ def test_a_dead_workers_gauge_is_not_its_successors(stats, board):
     """The next worker in the slot begins at 0, and reads and sets what is its own."""
     counters = UserCounters(stats, SLOTS)
     seated(counters, board, lambda: stats.incr_open(10))()
-    board.reclaim()
+    board.reap()
     seen = os.pipe()
 
     def work():

@@ -371,7 +371,7 @@ def test_the_next_owner_starts_afresh(board, worker):
     first = worker()
     tell(first, "begin", "end 2", "begin", "end 4", "begin")
     killed(first)
-    board.reclaim()
+    board.reap()
     claim = board.claim()
     assert claim.slot == 0
     second = worker(claim)
@@ -437,7 +437,7 @@ def test_a_dead_arbiters_claims(board, fork):
 
     child = fork(claim)
     child.die()
-    board.reclaim()
+    board.reap()
     assert [board.claim().slot for _ in range(4)] == [0, 1, 2, 3]
     child.check()
 
@@ -527,7 +527,7 @@ def test_claiming_and_releasing_in_a_crowd(fork):
                 got += 1
                 assert held.incr(claim.slot) == 1
                 if got % 100 == 0:
-                    board.reclaim()
+                    board.reap()
                 assert held.decr(claim.slot) == 0
                 board.release(claim)
                 if got % 7 == 0:
@@ -603,7 +603,7 @@ def test_a_storm(fork):
         if rng.random() < 0.5:
             board.release(claim)
         else:
-            board.reclaim()
+            board.reap()
     for child, _ in alive:
         killed(child)
     calling, writing, requests, responses, errors = figures(board)
@@ -660,7 +660,7 @@ def test_scribbled_pages(board, pages, scribble, header, slot):
         assert 0 <= row.writing < CALLING
     pages.scribble(HEADER_SIZE, scribble)
     for cause in exits.CAUSES:
-        board.bury(Claim(slot, pages.get(slot, "owner")), 1, cause)
+        board.record_kill(Claim(slot, pages.get(slot, "owner")), 1, cause)
     board.release(Claim(slot, pages.get(slot, "owner")))
     board.release(Claim(slot, 0))
     board.add_untracked(1)
@@ -670,7 +670,7 @@ def test_scribbled_pages(board, pages, scribble, header, slot):
     if claim is not None:
         pages.scribble(HEADER_SIZE, scribble)
         board.release(claim)
-    board.reclaim()
+    board.reap()
 
 
 def test_scribbled_while_read(board, pages, fork):

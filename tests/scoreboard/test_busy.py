@@ -21,7 +21,7 @@ class Slot:
     def __init__(self):
         self.board = Scoreboard(2)
         self.claim = self.board.claim()
-        self.slot = self.board.take_slot(self.claim)
+        self.slot = self.board.take_over_slot(self.claim)
         self.seat = ffi.new("struct grd_seat *")
         self.requests = []
         self.took = [0, 0]
@@ -49,7 +49,7 @@ class Slot:
             self._add(began, before, after)
         self.requests.clear()
         self.claim = self.board.claim()
-        lib.grd_seat_take(self.seat, self.board.header, self.board.take_slot(self.claim))
+        lib.grd_seat_take(self.seat, self.board.header, self.board.take_over_slot(self.claim))
 
     def read(self):
         pass
@@ -147,7 +147,7 @@ def test_of_another_boot(tmp_path):
     """Its instants say nothing here: what was in flight then ends as of the last look."""
     file = tmp_path / "board"
     board = Scoreboard(1, str(file))
-    slot = board.take_slot(board.claim())
+    slot = board.take_over_slot(board.claim())
     seat = ffi.new("struct grd_seat *")
     lib.grd_seat_take(seat, board.header, slot)
     lib.grd_seat_begin(seat, b"", 0, b"", 0)

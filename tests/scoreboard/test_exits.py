@@ -15,8 +15,8 @@ from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
-from gunicorn_raindrops.scoreboard.exits import CAUSES, Killed
-from gunicorn_raindrops.scoreboard.records import Current
+from gunicorn_raindrops.scoreboard.exits import CAUSES
+from gunicorn_raindrops.scoreboard.records import KillRecord, RequestRecord
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -33,20 +33,20 @@ def counted(board):
     return {cause: n for cause, n in board.read().exits.items() if n}
 
 
-@given(st.lists(st.tuples(st.sampled_from(["exit", "bury"]), st.sampled_from(list(CAUSES)))))
+@given(st.lists(st.tuples(st.sampled_from(["exit", "record_kill"]), st.sampled_from(list(CAUSES)))))
 def test_the_first_to_count_an_end_has_it(attempts):
     """A worker and its arbiters may all count an end, any number of times: it is one."""
     board = Scoreboard(1)
     try:
         claim = board.claim()
-        board.take_slot(claim)
+        board.take_over_slot(claim)
         for by, cause in attempts:
             if by == "exit":
                 board.exit(claim, cause)
             else:
-                board.bury(claim, 1, cause)
+                board.record_kill(claim, 1, cause)
         board.release(claim)
-        board.bury(claim, 1, exits.TIMEOUT)
+        board.record_kill(claim, 1, exits.TIMEOUT)
         expected = attempts[0][1] if attempts else exits.TIMEOUT
         assert counted(board) == {expected: 1}
     finally:
@@ -57,15 +57,15 @@ def test_an_end_that_readers_saw_first(board):
     """They free a dead worker's slot; whoever claims it next counts its end, the arbiter that
     reaps it then no more."""
     claim = board.claim()
-    board.take_slot(claim)
+    board.take_over_slot(claim)
     board.release(claim)
     assert counted(board) == {}
     later = board.claim()
     assert later.slot == claim.slot
     assert counted(board) == {exits.KILLED: 1}
-    assert board.bury(claim, 1, exits.TIMEOUT) is None
+    assert board.record_kill(claim, 1, exits.TIMEOUT) is None
     assert counted(board) == {exits.KILLED: 1}
-    assert board.bury(later, 2, exits.KILLED) is not None
+    assert board.record_kill(later, 2, exits.KILLED) is not None
     assert counted(board) == {exits.KILLED: 2}
 
 
@@ -79,28 +79,28 @@ def test_a_claim_that_nobody_took(board):
 def test_a_worker_that_died_before_it_took_its_slot(board):
     """It was in nothing: what still stands there was its predecessor's."""
     claim = board.claim()
-    place = slots.BoardSlot(board, claim, board.take_slot(claim, age=3, capacity=9))
+    place = slots.BoardSlot(board, claim, board.take_over_slot(claim, age=3, capacity=9))
     place.begin("GET", "/before")
-    board.bury(claim, 1, exits.KILLED)
+    board.record_kill(claim, 1, exits.KILLED)
     board.release(claim)
     late = board.claim()
     (row,) = board.read().rows
     assert (row.state, row.age, row.capacity) == (scoreboard.CLAIMED, 0, 0)
     assert (row.current, row.busy_seconds, row.requests) == (None, 0, 0)
-    killed = board.bury(late, 2, exits.KILLED)
+    killed = board.record_kill(late, 2, exits.KILLED)
     assert (killed.pid, killed.age, killed.in_flight, killed.current) == (2, 0, 0, None)
 
 
 def test_the_last_few_are_kept(board):
     """The latest first, with what each was in; older ones make room."""
-    for number in range(2 * lib.GRD_KILLED_KEPT + 3):
+    for number in range(2 * lib.GRD_KILLS_KEPT + 3):
         claim = board.claim()
-        place = slots.BoardSlot(board, claim, board.take_slot(claim, age=number))
+        place = slots.BoardSlot(board, claim, board.take_over_slot(claim, age=number))
         place.begin("GET", f"/{number}")
-        board.bury(claim, 1000 + number, exits.KILLED)
+        board.record_kill(claim, 1000 + number, exits.KILLED)
         board.release(claim)
     kept = board.read().killed
-    numbers = list(range(number, number - lib.GRD_KILLED_KEPT, -1))
+    numbers = list(range(number, number - lib.GRD_KILLS_KEPT, -1))
     assert [one.age for one in kept] == numbers
     assert [one.pid for one in kept] == [1000 + n for n in numbers]
     assert [one.current.path for one in kept] == [f"/{n}" for n in numbers]
@@ -111,8 +111,8 @@ def test_one_that_is_being_written_is_not_shown(board):
     """Nor one that an arbiter was killed in."""
     for _ in range(2):
         claim = board.claim()
-        board.take_slot(claim)
-        board.bury(claim, 1, exits.KILLED)
+        board.take_over_slot(claim)
+        board.record_kill(claim, 1, exits.KILLED)
         board.release(claim)
     board.header.killed[2].turn = 0
     assert len(board.read().killed) == 1
@@ -122,8 +122,8 @@ def test_one_that_is_being_written_is_not_shown(board):
 def test_a_scribbled_cause(board, cause):
     """It is read as what needs no explanation."""
     claim = board.claim()
-    board.take_slot(claim)
-    board.bury(claim, 1, exits.TIMEOUT)
+    board.take_over_slot(claim)
+    board.record_kill(claim, 1, exits.TIMEOUT)
     board.header.killed[1].cause = cause
     assert board.read().killed[0].cause == exits.KILLED
 
@@ -132,11 +132,11 @@ LINES = [
     ((exits.TIMEOUT, None, 0), "worker (pid:7) was killed by the timeout, idle"),
     ((exits.KILLED, None, 0), "worker (pid:7) was killed, idle"),
     (
-        (exits.TIMEOUT, Current("GET", "/a", 2.04), 1),
+        (exits.TIMEOUT, RequestRecord("GET", "/a", 2.04), 1),
         "worker (pid:7) was killed by the timeout in 'GET /a', 2.0 s after its begin",
     ),
     (
-        (exits.KILLED, Current("GET", "/\n\x1b[2J\u00e9'", 1.0), 3),
+        (exits.KILLED, RequestRecord("GET", "/\n\x1b[2J\u00e9'", 1.0), 3),
         'worker (pid:7) was killed in "GET /\\n\\x1b[2J\\xe9\'", 1.0 s after its begin, '
         "the oldest of 3 requests",
     ),
@@ -147,7 +147,7 @@ LINES = [
 def test_the_line_of_the_log(what, line):
     """A path is a stranger's, and may not write to the log as it likes."""
     cause, current, in_flight = what
-    killed = Killed(0.0, 0, 7, 1, cause, in_flight, current)
+    killed = KillRecord(0.0, 0, 7, 1, cause, in_flight, current)
     assert exits.describe(killed) == line
 
 
@@ -190,7 +190,7 @@ def test_the_end_of_one_killed_in_a_request(board, fork):
     """What it was in is known also after a reader has freed its slot."""
 
     def work(link, claim):
-        place = slots.BoardSlot(board, claim, board.take_slot(claim))
+        place = slots.BoardSlot(board, claim, board.take_over_slot(claim))
         place.begin("POST", "/killed")
         link.say()
         link.hear()
@@ -201,7 +201,7 @@ def test_the_end_of_one_killed_in_a_request(board, fork):
     child.kill()
     child.wait()
     assert board.read().rows == ()
-    killed = board.bury(claim, child.pid, exits.KILLED)
+    killed = board.record_kill(claim, child.pid, exits.KILLED)
     assert (killed.pid, killed.current.method, killed.current.path) == (
         child.pid, "POST", "/killed"
     )  # fmt: skip

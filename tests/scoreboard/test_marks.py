@@ -23,7 +23,7 @@ class Places:
         self.seats = [ffi.new("struct grd_seat *") for _ in range(SLOTS)]
         self.requests = [[] for _ in range(SLOTS)]
         for claim, seat in zip(self.claims, self.seats, strict=True):
-            lib.grd_seat_take(seat, self.board.header, self.board.take_slot(claim))
+            lib.grd_seat_take(seat, self.board.header, self.board.take_over_slot(claim))
 
     def begin(self, slot):
         self.requests[slot].append([lib.grd_seat_begin(self.seats[slot], b"", 0, b"", 0), 0])
@@ -45,7 +45,7 @@ class Places:
         self.board.release(self.claims[slot])
         self.requests[slot].clear()
         self.claims[slot] = self.board.claim()
-        taken = self.board.take_slot(self.claims[slot])
+        taken = self.board.take_over_slot(self.claims[slot])
         lib.grd_seat_take(self.seats[slot], self.board.header, taken)
 
     def read(self, slot):

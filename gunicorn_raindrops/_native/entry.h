@@ -12,23 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* cffi: begin */
-enum {
-	GRD_CURRENT_PLACES = 32,        /* of a slot; more requests than these have none */
-	GRD_CURRENT_METHOD = 20,        /* bytes of a method at most, RFC 9110 has 7 */
-	GRD_CURRENT_TEXT = 104          /* bytes of method and path together */
-};
-
-struct grd_current {
-	uint64_t turn;
-	uint64_t began;         /* CLOCK_MONOTONIC, ns; 0: nobody is here */
-	uint8_t method;         /* its length; it begins the text */
-	uint8_t path;           /* the length of the path, which follows */
-	uint8_t cut;            /* the path was longer than that */
-	uint8_t spare[5];
-	char text[104];         /* bytes as the server has them, UTF-8 mostly */
-};
-/* cffi: end */
+#include "layout.h"
 
 struct grd_line {               /* of a request */
 	const char *method;
@@ -39,7 +23,7 @@ struct grd_line {               /* of a request */
 
 /* Take a place out of those that are not taken; -1 when all are. `taken` is private to a process,
  * whose threads are here one at a time: they hold the GIL. */
-static inline int grd_current_take(uint32_t *taken)
+static inline int grd_entry_reserve(uint32_t *taken)
 {
 	int place = ~*taken ? __builtin_ctz(~*taken) : -1;
 
@@ -48,13 +32,13 @@ static inline int grd_current_take(uint32_t *taken)
 	return place;
 }
 
-void grd_current_begin(struct grd_current *place, uint64_t now, struct grd_line line);
-void grd_current_end(struct grd_current *place);
+void grd_entry_begin(struct grd_entry *place, uint64_t now, struct grd_line line);
+void grd_entry_end(struct grd_entry *place);
 
 /* Copy the request that began first; 0 if there is none. */
-int grd_current_oldest(struct grd_current *copy, const struct grd_current *places);
+int grd_entry_oldest(struct grd_entry *copy, const struct grd_entry *places);
 
 /* Empty all places: whoever was there is dead. */
-void grd_current_clear(struct grd_current *places);
+void grd_entries_clear(struct grd_entry *places);
 
 #endif

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from gunicorn_raindrops._native._counters import ffi, lib
 from gunicorn_raindrops.counting import slots
-from gunicorn_raindrops.scoreboard import records as current
+from gunicorn_raindrops.scoreboard import decode
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-PLACES = lib.GRD_CURRENT_PLACES
-TEXT = lib.GRD_CURRENT_TEXT
-METHOD = lib.GRD_CURRENT_METHOD
+PLACES = lib.GRD_ENTRIES
+TEXT = lib.GRD_ENTRY_TEXT
+METHOD = lib.GRD_ENTRY_METHOD
 
 
 class Slot:
@@ -22,7 +22,7 @@ class Slot:
     def __init__(self):
         self.board = Scoreboard(1)
         claim = self.board.claim()
-        self.slot = self.board.take_slot(claim)
+        self.slot = self.board.take_over_slot(claim)
         self.seat = slots.BoardSlot(self.board, claim, self.slot)
 
     def oldest(self):
@@ -55,7 +55,7 @@ def test_any_method_and_path(method, path):
         room = TEXT - min(len(method.encode()), METHOD)
         assert found.method == shown(method, METHOD)
         is_cut = len(path.encode()) > room
-        assert found.path == shown(path, room) + (current.CUT if is_cut else "")
+        assert found.path == shown(path, room) + (decode.CUT if is_cut else "")
     finally:
         slot.board.forget_file()
 
@@ -86,7 +86,7 @@ def test_the_oldest_against_a_model(steps):
 def test_a_worker_killed_while_it_writes_shows_nothing(slot):
     """A place of an odd turn is half written; the next request there is whole again."""
     slot.seat.end(slot.seat.begin("GET", "/before"), 2)
-    place = slot.slot.places[0]
+    place = slot.slot.entries[0]
     place.turn += 1
     place.began = 1
     assert slot.oldest() is None
@@ -98,7 +98,7 @@ def test_a_worker_killed_while_it_writes_shows_nothing(slot):
 def test_scribbled_lengths(slot, method, path):
     """They never reach beyond the text."""
     slot.seat.begin("GET", "/")
-    place = slot.slot.places[0]
+    place = slot.slot.entries[0]
     place.method, place.path = method, path
     found = slot.oldest()
     assert len(found.method) <= METHOD
@@ -108,7 +108,7 @@ def test_scribbled_lengths(slot, method, path):
 def test_one_that_begins_in_the_future_has_taken_no_time(slot):
     """Only somebody who scribbles can have written that."""
     slot.seat.begin("GET", "/")
-    slot.slot.places[0].began = 2**64 - 2
+    slot.slot.entries[0].began = 2**64 - 2
     assert slot.oldest().seconds == 0
 
 
@@ -116,14 +116,14 @@ def test_the_next_owner_has_none_of_it(slot):
     """What a killed worker was in is not its successor's."""
     slot.seat.begin("GET", "/killed")
     slot.seat.leave()
-    slot.board.take_slot(slot.board.claim())
+    slot.board.take_over_slot(slot.board.claim())
     assert slot.oldest() is None
 
 
 def aborted(link, board):
     """Be a worker whose request ends only since the worker is aborted."""
     claim = board.claim()
-    place = slots.BoardSlot(board, claim, board.take_slot(claim))
+    place = slots.BoardSlot(board, claim, board.take_over_slot(claim))
     ticket = place.begin("GET", "/aborted")
     lib.grd_keep_current()
     place.end(ticket, 5)
@@ -146,4 +146,4 @@ def test_an_aborted_worker_keeps_what_it_was_in(fork):
 
 def test_decode_of_nothing():
     """Where nobody is there is None."""
-    assert current.decode(ffi.new("struct grd_current *"), 0) is None
+    assert decode.request(ffi.new("struct grd_entry *"), 0) is None

@@ -1,15 +1,14 @@
-#include "current.h"
+#include "entry.h"
 
 #include <string.h>
 
 #include "atomic.h"
 
-enum { FIRST = 1, WORDS = sizeof(struct grd_current) / 8, HEAD = 3, TRIES = 8 };
+enum { FIRST = 1, WORDS = sizeof(struct grd_entry) / 8, HEAD = 3, TRIES = 8 };
 
-_Static_assert(sizeof(struct grd_current) == 128, "places are whole lines");
-_Static_assert(offsetof(struct grd_current, began) == 8 * FIRST, "turn is the word before");
-_Static_assert(offsetof(struct grd_current, text) == 8 * HEAD, "text begins a word");
-_Static_assert(GRD_CURRENT_PLACES == 32, "a bit each of those that are taken");
+_Static_assert(offsetof(struct grd_entry, began) == 8 * FIRST, "turn is the word before");
+_Static_assert(offsetof(struct grd_entry, text) == 8 * HEAD, "text begins a word");
+_Static_assert(GRD_ENTRIES == 32, "a bit each of those that are taken");
 
 static size_t least(size_t a, size_t b)
 {
@@ -17,20 +16,20 @@ static size_t least(size_t a, size_t b)
 }
 
 /* Returns how many words there are to write. */
-static int fill(struct grd_current *next, struct grd_line line)
+static int fill(struct grd_entry *next, struct grd_line line)
 {
-	next->method = least(line.method_size, GRD_CURRENT_METHOD);
-	next->path = least(line.path_size, GRD_CURRENT_TEXT - next->method);
+	next->method = least(line.method_size, GRD_ENTRY_METHOD);
+	next->path = least(line.path_size, GRD_ENTRY_TEXT - next->method);
 	next->cut = next->path < line.path_size;
 	memcpy(next->text, line.method, next->method);
 	memcpy(next->text + next->method, line.path, next->path);
 	return HEAD + (next->method + next->path + 7) / 8;
 }
 
-void grd_current_begin(struct grd_current *place, uint64_t now, struct grd_line line)
+void grd_entry_begin(struct grd_entry *place, uint64_t now, struct grd_line line)
 {
 	uint64_t odd = grd_load_relaxed(&place->turn) | 1, words[WORDS];
-	struct grd_current next = {.began = now};
+	struct grd_entry next = {.began = now};
 	int count = fill(&next, line);
 
 	memcpy(words, &next, sizeof(words));
@@ -42,12 +41,12 @@ void grd_current_begin(struct grd_current *place, uint64_t now, struct grd_line 
 	grd_store_release(&place->turn, odd + 1);
 }
 
-void grd_current_end(struct grd_current *place)
+void grd_entry_end(struct grd_entry *place)
 {
 	grd_store_relaxed(&place->began, 0);
 }
 
-static int copy_one(struct grd_current *copy, const struct grd_current *place)
+static int copy_one(struct grd_entry *copy, const struct grd_entry *place)
 {
 	uint64_t words[WORDS];
 
@@ -59,12 +58,12 @@ static int copy_one(struct grd_current *copy, const struct grd_current *place)
 	return !(words[0] & 1) && grd_load_relaxed(&place->turn) == words[0];
 }
 
-static const struct grd_current *find(const struct grd_current *places, uint64_t *began)
+static const struct grd_entry *find(const struct grd_entry *places, uint64_t *began)
 {
-	const struct grd_current *oldest = NULL;
+	const struct grd_entry *oldest = NULL;
 
 	*began = UINT64_MAX;
-	for (int i = 0; i < GRD_CURRENT_PLACES; i++) {
+	for (int i = 0; i < GRD_ENTRIES; i++) {
 		uint64_t at = grd_load_relaxed(&places[i].began);
 
 		if (at && at < *began) {
@@ -75,24 +74,24 @@ static const struct grd_current *find(const struct grd_current *places, uint64_t
 	return oldest;
 }
 
-int grd_current_oldest(struct grd_current *copy, const struct grd_current *places)
+int grd_entry_oldest(struct grd_entry *copy, const struct grd_entry *places)
 {
 	for (int i = 0; i < TRIES; i++) {
 		uint64_t began;
-		const struct grd_current *oldest = find(places, &began);
+		const struct grd_entry *oldest = find(places, &began);
 
 		if (!oldest)
 			break;
 		if (copy_one(copy, oldest) && copy->began == began)
 			return 1;
 	}
-	*copy = (struct grd_current){0};
+	*copy = (struct grd_entry){0};
 	return 0;
 }
 
-void grd_current_clear(struct grd_current *places)
+void grd_entries_clear(struct grd_entry *places)
 {
-	for (int i = 0; i < GRD_CURRENT_PLACES; i++)
+	for (int i = 0; i < GRD_ENTRIES; i++)
 		if (grd_load_relaxed(&places[i].began))
 			grd_store_relaxed(&places[i].began, 0);
 }

@@ -1,0 +1,255 @@
+/* The layout of the scoreboard's pages: every struct that processes share, each offset asserted.
+ *
+ * The pages begin with one header; a slot for each worker follows. Any process that maps the pages
+ * can read them: the header holds a magic, the version of this layout, and all sizes. A change of
+ * any offset below needs a new GRD_LAYOUT_VERSION. */
+#ifndef GRD_LAYOUT_H
+#define GRD_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin */
+enum {
+	GRD_LAYOUT_VERSION = 2,
+	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
+	GRD_SLOT_SIZE = 12288
+};
+
+enum {                          /* the state of a slot */
+	GRD_FREE, GRD_CLAIMED, GRD_STARTING, GRD_READY, GRD_FINISHING
+};
+
+enum {
+	GRD_PID_BITS = 22,      /* Linux: PID_MAX_LIMIT, include/linux/threads.h */
+	GRD_STATE_BITS = 3,
+	GRD_TAG_BITS = 15,
+	GRD_GENERATION_SHIFT = 40,
+	GRD_GAUGE_BITS = 20     /* writing in the low bits, calling above it */
+};
+
+enum {                          /* why a worker ended */
+	GRD_EXIT_GRACEFUL,      /* it was told to */
+	GRD_EXIT_MAX_REQUESTS,
+	GRD_EXIT_TIMEOUT,       /* the arbiter's */
+	GRD_EXIT_KILLED,        /* by a signal, or in another way that it had no say in */
+	GRD_EXIT_BOOT_FAILURE,
+	GRD_EXIT_FAILED,        /* by an exception, or with an exit status of its own */
+	GRD_EXIT_CAUSES
+};
+
+enum {                          /* who says how long a request has waited */
+	GRD_QUEUE_SOCKET, GRD_QUEUE_HEADER, GRD_QUEUE_SOURCES
+};
+
+enum {
+	GRD_MARK_CALLING, GRD_MARK_WRITING, GRD_MARK_QUEUED, GRD_MARKS,
+	GRD_MARK_SECONDS = 64   /* that are kept, the present one included */
+};
+
+enum {
+	GRD_HISTOGRAM_PART_BITS = 3,
+	GRD_HISTOGRAM_FIRST_OCTAVE = 9,
+	GRD_HISTOGRAM_LAST_OCTAVE = 41,
+	GRD_HISTOGRAM_BUCKETS = 266,    /* 33 octaves of 8, and the outliers */
+	GRD_HISTOGRAM_LIMBS = 4,
+	GRD_HISTOGRAM_LIMB_BITS = 24,
+	GRD_HISTOGRAM_LIMIT_BITS = 53   /* 104 days: up to there a double holds every nanosecond */
+};
+
+enum {
+	GRD_BOOT_ID_SIZE = 40,
+	GRD_KILLS_KEPT = 8,
+	GRD_RESPONSE_CLASSES = 5,       /* 1xx to 5xx */
+	GRD_ENTRIES = 32,               /* of a slot; requests beyond these have none */
+	GRD_ENTRY_METHOD = 20,          /* bytes of a method at most; the longest of RFC 9110 has 7 */
+	GRD_ENTRY_TEXT = 104            /* bytes of method and path together */
+};
+
+struct grd_histogram {          /* see histogram.h */
+	uint64_t sum;           /* ns */
+	uint64_t lowest;        /* 2^64-1 less the least value, ns */
+	uint64_t highest;       /* ns */
+	uint64_t spare;
+	uint64_t squares[GRD_HISTOGRAM_LIMBS];          /* ns^2, in limbs of 24 bits */
+	uint64_t buckets[GRD_HISTOGRAM_BUCKETS];
+	uint64_t padding[6];    /* to whole cache lines */
+};
+
+struct grd_entry {              /* a request in flight, see entry.h */
+	uint64_t turn;
+	uint64_t began;         /* CLOCK_MONOTONIC, ns; 0: the entry is free */
+	uint8_t method;         /* length of the method, with which the text begins */
+	uint8_t path;           /* length of the path, which follows */
+	uint8_t cut;            /* the path was longer than that */
+	uint8_t spare[5];
+	char text[GRD_ENTRY_TEXT];      /* bytes as the server has them, mostly UTF-8 */
+};
+
+struct grd_kill {               /* a worker that was killed; the last few are kept */
+	uint64_t turn;          /* its number, from 1; 0 while it is written */
+	uint64_t time;          /* Unix time, ns */
+	uint32_t slot;
+	uint32_t pid;
+	uint32_t cause;
+	uint32_t in_flight;
+	uint64_t age;
+	uint64_t took;          /* how long its oldest request had been in flight, ns */
+	struct grd_entry entry; /* that request */
+};
+
+struct grd_marks {              /* see marks.h */
+	uint64_t level;
+	uint64_t padding[7];
+	uint64_t seconds[GRD_MARK_SECONDS][GRD_MARKS];
+};
+
+struct grd_header {
+	char magic[8];
+	uint32_t version;
+	uint32_t header_size;   /* where the first slot begins */
+	uint32_t slot_size;
+	uint32_t slots;
+	uint64_t length;        /* of the whole, in bytes */
+	uint64_t created;       /* CLOCK_MONOTONIC, ns */
+	int64_t unix_offset;    /* Unix time less CLOCK_MONOTONIC at that instant, ns */
+	char boot_id[GRD_BOOT_ID_SIZE]; /* of the boot whose pids and instants stand here */
+	uint64_t untracked;     /* workers alive that found no free slot */
+	uint64_t used;          /* slots from here on have never been claimed */
+	uint64_t exits[GRD_EXIT_CAUSES];
+	uint64_t kills;         /* how many have been kept below, in turn */
+	struct grd_kill killed[GRD_KILLS_KEPT];
+	uint64_t padding[4];    /* to a cache line that every request writes to */
+	struct grd_marks marks;
+};
+
+struct grd_slot {
+	/* first line: written by whoever claims, takes over or frees the slot */
+	uint64_t owner;
+	uint64_t start;         /* the owner's start time, clock ticks since boot (proc_pid_stat(5)) */
+	uint64_t age;           /* gunicorn's ordinal of the worker */
+	uint64_t started;       /* when the owner took the slot over, CLOCK_MONOTONIC, ns */
+	uint64_t capacity;      /* requests that the owner can run at once */
+	uint64_t base;          /* requests of the slot when the owner took it over */
+	uint64_t websockets;    /* open, below the owner's generation */
+	uint64_t base_busy;     /* as base, ns */
+
+	/* two lines that each request of the owner writes to */
+	uint64_t gauge;
+	uint64_t requests;
+	uint64_t responses[GRD_RESPONSE_CLASSES];
+	uint64_t errors;
+
+	uint64_t busy;          /* see busy.h */
+	uint64_t queue_ignored; /* headers that said no time, or one to come */
+	uint64_t spare[6];
+
+	uint64_t busy_told;     /* readers write this */
+	uint64_t exited;        /* the last generation whose end has been counted */
+	uint64_t spare_told[6];
+
+	struct grd_histogram request;   /* from begin to end */
+	struct grd_histogram queue[GRD_QUEUE_SOURCES];  /* before that, by source */
+	uint64_t padding[152];          /* to the page where the entries begin */
+	struct grd_entry entries[GRD_ENTRIES];
+};
+/* cffi: end */
+
+#define GRD_ONE_WRITING 1ull
+#define GRD_ONE_CALLING (1ull << GRD_GAUGE_BITS)
+
+/* An offset of a field, in bytes from the begin of its struct. */
+#define GRD_AT(type, field, offset) \
+	_Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
+#define GRD_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type)
+#define GRD_LENGTH(type, field, length) \
+	_Static_assert(sizeof(((struct type *)0)->field) / sizeof(((struct type *)0)->field[0]) == \
+		       (length), #type "." #field)
+
+GRD_AT(grd_histogram, sum, 0);
+GRD_AT(grd_histogram, lowest, 8);
+GRD_AT(grd_histogram, highest, 16);
+GRD_AT(grd_histogram, squares, 32);
+GRD_AT(grd_histogram, buckets, 64);
+GRD_SIZE(grd_histogram, 2240);
+_Static_assert(sizeof(struct grd_histogram) % 64 == 0, "no histogram shares a cache line");
+_Static_assert(GRD_HISTOGRAM_BUCKETS ==
+	       ((GRD_HISTOGRAM_LAST_OCTAVE - GRD_HISTOGRAM_FIRST_OCTAVE + 1) <<
+		GRD_HISTOGRAM_PART_BITS) + 2, "each octave has its buckets, outliers have two");
+
+GRD_AT(grd_entry, turn, 0);
+GRD_AT(grd_entry, began, 8);
+GRD_AT(grd_entry, method, 16);
+GRD_AT(grd_entry, path, 17);
+GRD_AT(grd_entry, cut, 18);
+GRD_AT(grd_entry, text, 24);
+GRD_SIZE(grd_entry, 128);
+_Static_assert(GRD_ENTRY_METHOD < GRD_ENTRY_TEXT && GRD_ENTRY_TEXT <= UINT8_MAX,
+	       "lengths fit into a byte");
+
+GRD_AT(grd_kill, turn, 0);
+GRD_AT(grd_kill, time, 8);
+GRD_AT(grd_kill, slot, 16);
+GRD_AT(grd_kill, pid, 20);
+GRD_AT(grd_kill, cause, 24);
+GRD_AT(grd_kill, in_flight, 28);
+GRD_AT(grd_kill, age, 32);
+GRD_AT(grd_kill, took, 40);
+GRD_AT(grd_kill, entry, 48);
+GRD_SIZE(grd_kill, 176);
+
+GRD_AT(grd_marks, level, 0);
+GRD_AT(grd_marks, seconds, 64);
+GRD_SIZE(grd_marks, 1600);
+GRD_LENGTH(grd_marks, seconds, 64);
+GRD_LENGTH(grd_marks, seconds[0], 3);
+_Static_assert((GRD_MARK_SECONDS & (GRD_MARK_SECONDS - 1)) == 0, "seconds go round evenly");
+
+GRD_AT(grd_header, magic, 0);
+GRD_AT(grd_header, version, 8);
+GRD_AT(grd_header, header_size, 12);
+GRD_AT(grd_header, slot_size, 16);
+GRD_AT(grd_header, slots, 20);
+GRD_AT(grd_header, length, 24);
+GRD_AT(grd_header, created, 32);
+GRD_AT(grd_header, unix_offset, 40);
+GRD_AT(grd_header, boot_id, 48);
+GRD_AT(grd_header, untracked, 88);
+GRD_AT(grd_header, used, 96);
+GRD_AT(grd_header, exits, 104);
+GRD_AT(grd_header, kills, 152);
+GRD_AT(grd_header, killed, 160);
+GRD_AT(grd_header, marks, 1600);
+GRD_LENGTH(grd_header, exits, 6);
+GRD_LENGTH(grd_header, killed, 8);
+_Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "the level has a line of its own");
+_Static_assert(sizeof(struct grd_header) <= GRD_HEADER_SIZE, "the header is one page");
+
+GRD_AT(grd_slot, owner, 0);
+GRD_AT(grd_slot, start, 8);
+GRD_AT(grd_slot, age, 16);
+GRD_AT(grd_slot, started, 24);
+GRD_AT(grd_slot, capacity, 32);
+GRD_AT(grd_slot, base, 40);
+GRD_AT(grd_slot, websockets, 48);
+GRD_AT(grd_slot, base_busy, 56);
+GRD_AT(grd_slot, gauge, 64);
+GRD_AT(grd_slot, requests, 72);
+GRD_AT(grd_slot, responses, 80);
+GRD_AT(grd_slot, errors, 120);
+GRD_AT(grd_slot, busy, 128);
+GRD_AT(grd_slot, queue_ignored, 136);
+GRD_AT(grd_slot, busy_told, 192);
+GRD_AT(grd_slot, exited, 200);
+GRD_AT(grd_slot, request, 256);
+GRD_AT(grd_slot, queue, 2496);
+GRD_AT(grd_slot, entries, 8192);
+GRD_LENGTH(grd_slot, responses, 5);
+GRD_LENGTH(grd_slot, queue, 2);
+GRD_LENGTH(grd_slot, entries, 32);
+GRD_SIZE(grd_slot, GRD_SLOT_SIZE);
+_Static_assert(GRD_PID_BITS + GRD_STATE_BITS + GRD_TAG_BITS == GRD_GENERATION_SHIFT,
+	       "an owner fills its word");
+_Static_assert(2 * GRD_GAUGE_BITS == GRD_GENERATION_SHIFT, "a gauge fills its word");
+
+#endif
