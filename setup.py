@@ -1,12 +1,14 @@
-"""The part of the build that pyproject.toml cannot say: two cffi modules and a kind word.
+"""The part of the build that pyproject.toml cannot say: three extension modules, and two refusals.
 
-A machine without a compiler is the most frequent way for this build to fail, and what
-setuptools prints then does not say what to install.
+A machine without a compiler is the most frequent cause for this build to fail, and what setuptools
+prints then does not say what to install.
 """
 
 import sys
+import sysconfig
+from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
@@ -18,10 +20,30 @@ It needs a C compiler and Python's headers:
   Alpine:          apk add gcc musl-dev linux-headers python3-dev
   macOS:           xcode-select --install
 """
+FREE_THREADED = (
+    "gunicorn-raindrops: this Python is a free-threaded build, for which the native code is not "
+    "made: it relies on the GIL to let one thread at a time change what a process holds. "
+    "Use a CPython with the GIL, 3.10 or later."
+)
+FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+
+NATIVE = Path("gunicorn_raindrops/_native")
+OBJECTS = Extension(
+    "gunicorn_raindrops._native._objects",
+    sources=[
+        str(NATIVE / f"{unit}.c") for unit in ("objects", "counters", "recorder", "histogram")
+    ],
+    depends=[str(path) for path in NATIVE.glob("*.h")],
+    py_limited_api=True,
+)
 
 
 class BuildExt(build_ext):
-    """Say what to install when the compiler is missing or fails."""
+    """Compile all modules alike; say what to install when the compiler is missing or fails."""
+
+    def build_extension(self, ext):
+        ext.extra_compile_args = FLAGS
+        super().build_extension(ext)
 
     def run(self):
         try:
@@ -31,8 +53,11 @@ class BuildExt(build_ext):
             raise
 
 
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    sys.exit(FREE_THREADED)
 setup(
     cmdclass={"build_ext": BuildExt},
+    ext_modules=[OBJECTS],
     cffi_modules=[
         "gunicorn_raindrops/_native/build.py:counters",
         *(["gunicorn_raindrops/_native/build.py:diag"] if sys.platform.startswith("linux") else []),

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from . import distribution
 from . import mapping as pages
 from ._native._counters import ffi, lib
+from ._native._objects import Recorder
 from .distribution import Distribution
 
 if TYPE_CHECKING:
@@ -39,36 +39,7 @@ HEADER = struct.pack("=8sII48x", MAGIC, VERSION, ffi.sizeof("struct grd_histogra
 LENGTH: int = len(HEADER) + ffi.sizeof("struct grd_histogram")
 
 
-class _Place:
-    """What record() keeps: where the histogram is, and the mapping that has it there.
-
-    Its memory goes with the last that holds it, so a record() that outlives its Histogram works.
-    """
-
-    def __init__(self) -> None:
-        self.at = ffi.new("struct grd_histogram **")
-        self.mapping: pages.Mapping | None = None
-
-    def show(self, mapping: pages.Mapping) -> None:
-        """Put the histogram into a mapping."""
-        ffi.memmove(mapping.address, HEADER, len(HEADER))
-        self.at[0] = _struct_in(mapping)
-        self.mapping = mapping
-
-    def close(self) -> None:
-        """Have record() raise from now on."""
-        self.at[0] = ffi.NULL
-        self.mapping = None
-
-    def bind(self) -> Callable[[float], None]:
-        """Return record(seconds)."""
-        calls: list[Callable[[float], None]] = []
-        if lib.grd_histogram_bind(id(calls), id(self), self.at):
-            raise MemoryError
-        return calls[0]
-
-
-class Histogram:
+class Histogram(Recorder):
     """Durations, in memory that forked processes share: 266 buckets, whatever is recorded.
 
         histogram = Histogram()         # before the fork
@@ -94,33 +65,27 @@ class Histogram:
     HIGHEST: ClassVar[float] = distribution.HIGHEST / 1e9
     """Durations that are not shorter than this are outliers. Seconds."""
 
-    record: Callable[[float], None]
-    """Record a duration in seconds, rounded to a nanosecond. One native call.
-
-    Raises:
-        TypeError: it is not a number.
-        ValueError: it is negative or NaN, or the histogram is closed.
-        OverflowError: it is 104 days (2**53 ns) or more.
-    """
-
     def __init__(self, *, file: pages.File | None = None) -> None:
         self._fd = -1
-        self._place = _Place()
-        self.record = self._place.bind()
         self._fd = pages.open_shared(file, "raindrops-histogram")
         try:
             _check(self._fd, file)
             pages.reserve(self._fd, LENGTH)
-            self._place.show(pages.Mapping(self._fd, LENGTH))
+            self._map()
         except BaseException:
             self.close()
             raise
         if file is None:
             pages.seal(self._fd)
 
+    def _map(self) -> None:
+        mapping = pages.Mapping(self._fd, LENGTH)
+        ffi.memmove(mapping.address, HEADER, len(HEADER))
+        self._show(mapping.location + len(HEADER), mapping)
+
     def _check_open(self) -> pages.Mapping:
-        mapping = self._place.mapping
-        if mapping is None:
+        mapping = self._mapping
+        if not isinstance(mapping, pages.Mapping):
             raise ValueError("this histogram is closed")
         return mapping
 
@@ -203,7 +168,7 @@ class Histogram:
         return str(self.read())
 
     def __repr__(self) -> str:
-        state = "closed" if self._place.mapping is None else f"count={self.count}"
+        state = "closed" if self._mapping is None else f"count={self.count}"
         return f"<{type(self).__name__} {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -216,7 +181,7 @@ class Histogram:
 
     def close(self) -> None:
         """Let go of the memory, in this process only; a second time does nothing."""
-        self._place.close()
+        self._close()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -229,7 +194,6 @@ class Histogram:
         self.close()
 
     def __del__(self) -> None:
-        # The pages stay for a record() that somebody still holds.
         if getattr(self, "_fd", -1) >= 0:
             os.close(self._fd)
 

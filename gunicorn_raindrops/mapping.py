@@ -121,6 +121,11 @@ class Mapping:
         self._guard = guard
 
     @property
+    def location(self) -> int:
+        """The address as a number, for native types that keep this mapping beside it."""
+        return int(ffi.cast("uintptr_t", self.address))
+
+    @property
     def lost(self) -> bool:
         """Whether the file was cut short: what is written here is nobody's any more."""
         return bool(lib.grd_lost(self._guard))

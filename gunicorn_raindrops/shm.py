@@ -8,7 +8,7 @@ atomic instruction, so there is no lock that a killed process could take along.
 What fork does to it: nothing. Parent and child have the same pages. Only `size` is each process's
 own, and only the creator may grow the mapping, since the others could not follow.
 
-Only native builtins (see counters.h) know where a counter is: whatever another thread closes or
+Only the native types (see objects.h) know where a counter is: whatever another thread closes or
 grows meanwhile, a call works on memory that is there, or raises.
 """
 
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 from ._native._counters import ffi, lib
+from ._native._objects import Counter, Counters
 from .mapping import File, Mapping, open_shared, reserve, seal
 
 if TYPE_CHECKING:
@@ -38,43 +39,7 @@ WorkerGauge = Annotated[int, "worker gauge"]
 the sum when it dies."""
 
 
-class Pages:
-    """What bound builtins keep: where the counters are, and the mapping that has them there.
-
-    Its memory goes with the last builtin, so one that outlives its Raindrops goes on counting.
-    """
-
-    def __init__(self) -> None:
-        self.counters = ffi.new("struct grd_counters *")
-        self.mapping: Mapping | None = None
-
-    def show(self, mapping: Mapping, size: int, stride: int) -> None:
-        """Put the counters into a mapping."""
-        counters = self.counters
-        counters.base, counters.size, counters.stride = mapping.address, size, stride
-        self.mapping = mapping
-
-    def close(self) -> None:
-        """Have the builtins raise from now on."""
-        self.counters.base = ffi.NULL
-        self.mapping = None
-
-    def bind(self) -> list[Callable[..., Any]]:
-        """Return add(i, n), subtract(i, n), get(i) and set(i, value)."""
-        calls: list[Callable[..., Any]] = []
-        if lib.grd_bind(id(calls), id(self), self.counters):
-            raise MemoryError
-        return calls
-
-    def bind_one(self, i: int) -> list[Callable[..., int]]:
-        """Return incr(n=1) and decr(n=1) of counter `i`."""
-        calls: list[Callable[..., int]] = []
-        if lib.grd_bind_one(id(calls), id(self), self.counters, i):
-            raise MemoryError
-        return calls
-
-
-class Raindrops:
+class Raindrops(Counters):
     """`size` 64-bit counters in memory that forked processes share, a cache line apart.
 
     Args:
@@ -100,8 +65,6 @@ class Raindrops:
         self._fd = -1
         self._creator = os.getpid()
         number = self._check_size(size)
-        self._pages = Pages()
-        self._add, self._subtract, self._get, self._set = self._pages.bind()
         self._fd = open_shared(file)
         try:
             self._map(number)
@@ -126,7 +89,8 @@ class Raindrops:
     def _map(self, size: int) -> None:
         length = math.ceil(size * self.SIZE / self.PAGE_SIZE) * self.PAGE_SIZE
         reserve(self._fd, length)
-        self._pages.show(Mapping(self._fd, length), size, self.SIZE)
+        mapping = Mapping(self._fd, length)
+        self._show(mapping.location, size, self.SIZE, mapping)
 
     def _zero(self) -> None:
         """Zero all of the file, also what lies behind the mapping and may come with growth."""
@@ -137,27 +101,6 @@ class Raindrops:
         for at in range(0, size, 1 << 20):
             part = min(size - at, 1 << 20)
             whole[at : at + part] = bytes(part)
-
-    def incr(self, i: int, n: int = 1) -> int:
-        """Add `n` to counter `i` atomically and return its new value, modulo 2**64.
-
-        Raises:
-            IndexError: `i` is outside 0..size-1; negative indices are not counted from the end.
-            TypeError: `i` or `n` is not an integer.
-            OverflowError: `n` is outside 0..2**64-1.
-            ValueError: the counters are closed.
-        """
-        return self._add(i, n)  # type: ignore[no-any-return]
-
-    def decr(self, i: int, n: int = 1) -> int:
-        """Subtract `n` from counter `i` atomically; otherwise as `incr`."""
-        return self._subtract(i, n)  # type: ignore[no-any-return]
-
-    def __getitem__(self, i: int) -> int:
-        return self._get(i)  # type: ignore[no-any-return]
-
-    def __setitem__(self, i: int, value: int) -> None:
-        self._set(i, value)
 
     def __len__(self) -> int:
         return self.size
@@ -171,8 +114,8 @@ class Raindrops:
         return f"<{type(self).__name__} {state}>"
 
     def _check_open(self) -> Mapping:
-        mapping = self._pages.mapping
-        if mapping is None:
+        mapping = self._mapping
+        if not isinstance(mapping, Mapping):
             raise ValueError("these counters are closed")
         return mapping
 
@@ -187,7 +130,7 @@ class Raindrops:
             OSError: there is no room for more.
         """
         self._check_open()
-        return int(self._pages.counters.size)
+        return self._size
 
     @size.setter
     def size(self, size: int) -> None:
@@ -201,7 +144,7 @@ class Raindrops:
                 )
             self._map(number)
         else:
-            self._pages.counters.size = number
+            self._resize(number)
 
     @property
     def capacity(self) -> int:
@@ -242,7 +185,7 @@ class Raindrops:
 
     def close(self) -> None:
         """Let go of the memory, in this process only; a second time does nothing."""
-        self._pages.close()
+        self._close()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -257,7 +200,6 @@ class Raindrops:
         self.close()
 
     def __del__(self) -> None:
-        # The pages stay for builtins that somebody still holds.
         if getattr(self, "_fd", -1) >= 0:
             os.close(self._fd)
 
@@ -307,7 +249,7 @@ class Struct:
         cls.MEMBERS = (*cls.MEMBERS, *own)
         kinds = inspect.get_annotations(cls)
         cls.KINDS = cls.KINDS | {name: _kind_of(kinds[name]) for name in own}
-        updates = {f"{way}_{name}" for name in cls.MEMBERS for way in ("incr", "decr")}
+        updates = {f"{update}_{name}" for name in cls.MEMBERS for update in ("incr", "decr")}
         for name in cls.MEMBERS:
             taken = name in updates or (name in own and hasattr(cls, name))
             if taken or name.startswith("_"):
@@ -342,9 +284,10 @@ class Struct:
             self._bind(name, self._rd, i)
 
     def _bind(self, name: str, rd: Raindrops, i: int) -> None:
-        # one by one: an instance whose __dict__ was ever asked for is slower to read
-        for way, update in zip(("incr", "decr"), rd._pages.bind_one(i), strict=True):
-            object.__setattr__(self, f"{way}_{name}", update)
+        counter = Counter(rd, i)
+        # One by one: CPython reads an instance more slowly once its __dict__ was asked for.
+        object.__setattr__(self, f"incr_{name}", counter.incr)
+        object.__setattr__(self, f"decr_{name}", counter.decr)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.MEMBERS and name not in ("_rd", "_elsewhere"):
@@ -367,7 +310,7 @@ class Struct:
             yield self[i]
 
     def __repr__(self) -> str:
-        if self._rd._pages.mapping is None:
+        if self._rd._mapping is None:
             return f"<{type(self).__name__} closed>"
         values = ", ".join(f"{name}={value}" for name, value in self.as_dict().items())
         return f"{type(self).__name__}({values})"

@@ -41,14 +41,6 @@ def module(
         sources=[str(HERE / f"{unit}.c") for unit in [*units, *inner]],
         depends=[str(path) for path in HERE.glob("*.h")],
         include_dirs=[str(HERE)],
-        extra_compile_args=[
-            "-std=gnu11",
-            "-O2",
-            "-fvisibility=hidden",
-            "-Wall",
-            "-Wextra",
-            "-Wno-unused-parameter",
-        ],
         extra_link_args=["-pthread"],  # pthread_atfork is not in libc itself before glibc 2.34
     )
     return ffi
@@ -57,8 +49,8 @@ def module(
 counters = module(
     "_counters",
     [
-        "counters",
         "guard",
+        "pages",
         "histogram",
         "scoreboard",
         "requests",

@@ -1,21 +1,27 @@
-#define Py_LIMITED_API 0x030a0000       /* METH_FASTCALL is in it from 3.10 on */
-#include <Python.h>
+/* Counters in shared memory: what Raindrops and Struct are made of.
+ *
+ * `Counters` is the base type of Raindrops, so that `rd.incr(i)` is a call of C with no Python
+ * frame in between. `Counter` is one of them, to which a Struct's builtins are bound. */
+#include "objects.h"
 
-#include "counters.h"
+#include <structmember.h>
 
-#include <sys/mman.h>
-#include <unistd.h>
+#include <stddef.h>
 
 #include "atomic.h"
 
-enum { SMALLEST_LINE = 64, LARGEST_LINE = 1024 };
+struct counters {
+	struct grd_view view;
+	Py_ssize_t size;        /* how many there are */
+	Py_ssize_t stride;      /* bytes from one to the next */
+};
 
-/* What a builtin is bound to; `index` is for those of one counter. */
-struct bound {
-	struct grd_counters *counters;
-	PyObject *keep;
+struct counter {
+	struct grd_view view;   /* keeps the counters; its base stays NULL */
 	size_t index;
 };
+
+/* Arguments. */
 
 /* An integer argument as PyLong; what it is called goes into the error. */
 static PyObject *integer(PyObject *value, const char *name)
@@ -49,7 +55,7 @@ static int to_value(PyObject *argument, const char *name, uint64_t *value)
 	return 0;
 }
 
-/* An index that is none becomes one that no size admits; `at` complains of it. */
+/* A number that is no index becomes one that no size admits; `at` raises IndexError for it. */
 static int to_index(PyObject *argument, size_t *index)
 {
 	PyObject *number = integer(argument, "index");
@@ -63,212 +69,306 @@ static int to_index(PyObject *argument, size_t *index)
 	return 0;
 }
 
-/* No name: comparing it would be a fifth of the call, and nobody else gets at the capsules. */
-static struct bound *bound_of(PyObject *self)
+static int is_named(PyObject *given, const char *name)
 {
-	return PyCapsule_GetPointer(self, NULL);
+	return !PyUnicode_CompareWithASCIIString(given, name);
 }
 
-/* Where counter `index` is. From here on nothing may run Python code. */
-static uint64_t *at(const struct grd_counters *counters, size_t index)
-{
-	if (!counters->base) {
-		PyErr_SetString(PyExc_ValueError, "these counters are closed");
-		return NULL;
-	}
-	if (index >= counters->size) {
-		PyErr_Format(PyExc_IndexError, "index must be from 0 to %zu", counters->size - 1);
-		return NULL;
-	}
-	return (uint64_t *)(counters->base + index * counters->stride);
-}
-
-static int expect(Py_ssize_t given, Py_ssize_t wanted)
-{
-	if (given == wanted)
-		return 0;
-	PyErr_Format(PyExc_TypeError, "expected %zd arguments, got %zd", wanted, given);
-	return -1;
-}
-
-static PyObject *change(PyObject *self, PyObject *const *args, Py_ssize_t given, int down)
-{
-	size_t index;
-	uint64_t n, *counter;
-
-	if (expect(given, 2) || to_index(args[0], &index) || to_value(args[1], "n", &n))
-		return NULL;
-	counter = at(bound_of(self)->counters, index);
-	if (!counter)
-		return NULL;
-	return PyLong_FromUnsignedLongLong(grd_add_relaxed(counter, down ? 0 - n : n));
-}
-
-static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t given)
-{
-	return change(self, args, given, 0);
-}
-
-static PyObject *subtract(PyObject *self, PyObject *const *args, Py_ssize_t given)
-{
-	return change(self, args, given, 1);
-}
-
-static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t given)
-{
-	size_t index;
-	uint64_t *counter;
-
-	if (expect(given, 1) || to_index(args[0], &index))
-		return NULL;
-	counter = at(bound_of(self)->counters, index);
-	return counter ? PyLong_FromUnsignedLongLong(grd_load_relaxed(counter)) : NULL;
-}
-
-static PyObject *set(PyObject *self, PyObject *const *args, Py_ssize_t given)
-{
-	size_t index;
-	uint64_t value, *counter;
-
-	if (expect(given, 2) || to_index(args[0], &index) || to_value(args[1], "value", &value))
-		return NULL;
-	counter = at(bound_of(self)->counters, index);
-	if (!counter)
-		return NULL;
-	grd_store_relaxed(counter, value);
-	Py_RETURN_NONE;
-}
-
-/* The one argument n, by position or by name, is optional. */
-static int amount(PyObject *const *args, Py_ssize_t given, PyObject *names, uint64_t *n)
+/* Sort arguments that were given by name behind those by position, as a Python function with
+ * these parameters would; those that are not given stay NULL. */
+static int sort(const char *const *parameters, Py_ssize_t count, PyObject *const *args,
+		Py_ssize_t given, PyObject *names, PyObject **sorted)
 {
 	Py_ssize_t named = names ? PyTuple_Size(names) : 0;
 
-	*n = 1;
-	if (given + named == 0)
-		return 0;
-	if (given + named > 1 ||
-	    (named && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "n"))) {
-		PyErr_SetString(PyExc_TypeError, "the only argument is n");
+	if (given + named > count) {
+		PyErr_Format(PyExc_TypeError, "takes at most %zd arguments, got %zd", count,
+			     given + named);
 		return -1;
 	}
-	return to_value(args[0], "n", n);
+	for (Py_ssize_t i = 0; i < given; i++)
+		sorted[i] = args[i];
+	for (Py_ssize_t i = 0; i < named; i++) {
+		PyObject *name = PyTuple_GetItem(names, i);
+		Py_ssize_t at = 0;
+
+		while (at < count && !is_named(name, parameters[at]))
+			at++;
+		if (at == count || sorted[at]) {
+			PyErr_Format(PyExc_TypeError, at == count ?
+				     "got an unexpected argument %R" :
+				     "got two values for argument %R", name);
+			return -1;
+		}
+		sorted[at] = args[given + i];
+	}
+	return 0;
 }
 
-static PyObject *change_one(PyObject *self, PyObject *const *args, Py_ssize_t given,
-			    PyObject *names, int down)
+/* Convert (i, n=1). */
+static int to_step(PyObject *const *args, Py_ssize_t given, PyObject *names, size_t *index,
+		   uint64_t *n)
 {
-	struct bound *bound = bound_of(self);
-	uint64_t n, *counter;
+	static const char *const parameters[] = {"i", "n"};
+	PyObject *sorted[2] = {NULL, NULL};
 
-	if (amount(args, given, names, &n))
+	if (!names && given == 1) {     /* the usual call */
+		*n = 1;
+		return to_index(args[0], index);
+	}
+	if (sort(parameters, 2, args, given, names, sorted))
+		return -1;
+	if (!sorted[0]) {
+		PyErr_SetString(PyExc_TypeError, "missing argument 'i'");
+		return -1;
+	}
+	*n = 1;
+	if (to_index(sorted[0], index))
+		return -1;
+	return sorted[1] ? to_value(sorted[1], "n", n) : 0;
+}
+
+/* Convert (n=1). */
+static int to_amount(PyObject *const *args, Py_ssize_t given, PyObject *names, uint64_t *n)
+{
+	static const char *const parameters[] = {"n"};
+	PyObject *sorted[1] = {NULL};
+
+	*n = 1;
+	if (!names && !given)
+		return 0;
+	if (sort(parameters, 1, args, given, names, sorted))
+		return -1;
+	return to_value(sorted[0], "n", n);
+}
+
+/* Counters. */
+
+/* Where counter `index` is. From here on nothing may run Python code. */
+static uint64_t *at(PyObject *self, size_t index)
+{
+	struct counters *counters = (struct counters *)self;
+
+	if (!counters->view.base) {
+		PyErr_SetString(PyExc_ValueError, "these counters are closed");
 		return NULL;
-	counter = at(bound->counters, bound->index);
-	if (!counter)
+	}
+	if (index >= (size_t)counters->size) {
+		PyErr_Format(PyExc_IndexError, "index must be from 0 to %zd", counters->size - 1);
 		return NULL;
-	return PyLong_FromUnsignedLongLong(grd_add_relaxed(counter, down ? 0 - n : n));
+	}
+	return (uint64_t *)(counters->view.base + index * (size_t)counters->stride);
+}
+
+static PyObject *change(PyObject *self, size_t index, uint64_t n)
+{
+	uint64_t *counter = at(self, index);
+
+	return counter ? PyLong_FromUnsignedLongLong(grd_add_relaxed(counter, n)) : NULL;
 }
 
 static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
-	return change_one(self, args, given, names, 0);
+	size_t index;
+	uint64_t n;
+
+	return to_step(args, given, names, &index, &n) ? NULL : change(self, index, n);
 }
 
 static PyObject *decr(PyObject *self, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
-	return change_one(self, args, given, names, 1);
+	size_t index;
+	uint64_t n;
+
+	return to_step(args, given, names, &index, &n) ? NULL : change(self, index, 0 - n);
 }
 
-#define CALL(function) ((PyCFunction)(void (*)(void))(function))
-
-static PyMethodDef indexed[] = {
-	{"add", CALL(add), METH_FASTCALL, NULL},
-	{"subtract", CALL(subtract), METH_FASTCALL, NULL},
-	{"get", CALL(get), METH_FASTCALL, NULL},
-	{"set", CALL(set), METH_FASTCALL, NULL},
-	{0},
-};
-
-static PyMethodDef of_one[] = {
-	{"incr", CALL(incr), METH_FASTCALL | METH_KEYWORDS,
-	 "incr(n=1)\n--\n\nAdd n atomically and return the new value, modulo 2**64."},
-	{"decr", CALL(decr), METH_FASTCALL | METH_KEYWORDS,
-	 "decr(n=1)\n--\n\nSubtract n atomically and return the new value, modulo 2**64."},
-	{0},
-};
-
-static void let_go(PyObject *capsule)
+static PyObject *value_at(PyObject *self, size_t index)
 {
-	struct bound *bound = bound_of(capsule);
+	uint64_t *counter = at(self, index);
 
-	Py_DECREF(bound->keep);
-	PyMem_Free(bound);
+	return counter ? PyLong_FromUnsignedLongLong(grd_load_relaxed(counter)) : NULL;
 }
 
-static PyObject *make_bound(uintptr_t keep, struct grd_counters *counters, size_t index)
+static PyObject *get(PyObject *self, PyObject *i)
 {
-	struct bound *bound = PyMem_Malloc(sizeof(*bound));
-	PyObject *capsule;
+	size_t index;
 
-	if (!bound)
+	return to_index(i, &index) ? NULL : value_at(self, index);
+}
+
+static PyObject *get_in_sequence(PyObject *self, Py_ssize_t i)  /* reversed() asks so */
+{
+	return value_at(self, (size_t)i);
+}
+
+static int set(PyObject *self, PyObject *i, PyObject *given)
+{
+	size_t index;
+	uint64_t value, *counter;
+
+	if (!given) {
+		PyErr_SetString(PyExc_TypeError, "a counter cannot be deleted");
+		return -1;
+	}
+	if (to_index(i, &index) || to_value(given, "value", &value))
+		return -1;
+	counter = at(self, index);
+	if (!counter)
+		return -1;
+	grd_store_relaxed(counter, value);
+	return 0;
+}
+
+static PyObject *show(PyObject *self, PyObject *args)
+{
+	struct counters *counters = (struct counters *)self;
+	char *base;
+	Py_ssize_t size, stride;
+	PyObject *keep;
+
+	if (!PyArg_ParseTuple(args, "O&nnO:_show", grd_to_address, &base, &size, &stride, &keep))
 		return NULL;
-	*bound = (struct bound){counters, (PyObject *)keep, index};
-	capsule = PyCapsule_New(bound, NULL, let_go);
-	if (!capsule) {
-		PyMem_Free(bound);
+	if (size < 1 || stride < (Py_ssize_t)sizeof(uint64_t)) {
+		PyErr_SetString(PyExc_ValueError, "there is no room for counters");
 		return NULL;
 	}
-	Py_INCREF(bound->keep);
-	return capsule;
+	counters->size = size;
+	counters->stride = stride;
+	grd_view_show(&counters->view, base, keep);
+	Py_RETURN_NONE;
 }
 
-static int append_all(PyObject *list, PyMethodDef *methods, PyObject *self)
+static PyObject *resize(PyObject *self, PyObject *number)
 {
-	int failed = !self;
+	Py_ssize_t size = PyNumber_AsSsize_t(number, PyExc_OverflowError);
 
-	for (; !failed && methods->ml_name; methods++) {
-		PyObject *call = PyCFunction_NewEx(methods, self, NULL);
-
-		failed = !call || PyList_Append(list, call);
-		Py_XDECREF(call);
+	if (size == -1 && PyErr_Occurred())
+		return NULL;
+	if (size < 1) {
+		PyErr_SetString(PyExc_ValueError, "size must be at least 1");
+		return NULL;
 	}
-	Py_XDECREF(self);
-	/* cffi would not look for it; the caller raises MemoryError */
-	if (failed)
-		PyErr_Clear();
-	return failed ? -1 : 0;
+	((struct counters *)self)->size = size;
+	Py_RETURN_NONE;
 }
 
-int grd_bind(uintptr_t list, uintptr_t keep, struct grd_counters *counters)
+static PyMethodDef counters_methods[] = {
+	{"incr", GRD_CALL(incr), METH_FASTCALL | METH_KEYWORDS,
+	 "incr($self, /, i, n=1)\n--\n\n"
+	 "Add `n` to counter `i` atomically and return its new value, modulo 2**64.\n\n"
+	 "Raises:\n"
+	 "    IndexError: `i` is outside 0..size-1; negative indices are not counted from the end.\n"
+	 "    TypeError: `i` or `n` is not an integer.\n"
+	 "    OverflowError: `n` is outside 0..2**64-1.\n"
+	 "    ValueError: the counters are closed."},
+	{"decr", GRD_CALL(decr), METH_FASTCALL | METH_KEYWORDS,
+	 "decr($self, /, i, n=1)\n--\n\n"
+	 "Subtract `n` from counter `i` atomically; otherwise as `incr`."},
+	{"_show", show, METH_VARARGS,
+	 "_show($self, address, size, stride, keep, /)\n--\n\n"
+	 "Put the counters into memory that `keep` keeps mapped."},
+	{"_resize", resize, METH_O,
+	 "_resize($self, size, /)\n--\n\nHave so many; the caller knows that there is memory for them."},
+	{"_close", grd_view_close, METH_NOARGS,
+	 "_close($self, /)\n--\n\nHave every call raise ValueError from now on."},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef counters_members[] = {
+	{"_size", T_PYSSIZET, offsetof(struct counters, size), READONLY, "How many there are."},
+	{"_mapping", T_OBJECT, offsetof(struct grd_view, keep), READONLY,
+	 "What keeps the memory mapped; None: closed."},
+	{NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot counters_slots[] = {
+	{Py_tp_doc, "64-bit counters in shared memory, at equal distances."},
+	{Py_tp_new, PyType_GenericNew},
+	{Py_tp_methods, counters_methods},
+	{Py_tp_members, counters_members},
+	{Py_mp_subscript, get},
+	{Py_mp_ass_subscript, set},
+	{Py_sq_item, get_in_sequence},
+	{Py_tp_traverse, grd_view_traverse},
+	{Py_tp_clear, grd_view_clear},
+	{Py_tp_dealloc, grd_view_dealloc},
+	{0, NULL},
+};
+
+PyType_Spec grd_counters_spec = {
+	.name = "gunicorn_raindrops._native._objects.Counters",
+	.basicsize = sizeof(struct counters),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+	.slots = counters_slots,
+};
+
+/* One counter. */
+
+static PyObject *new_counter(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	return append_all((PyObject *)list, indexed, make_bound(keep, counters, 0));
+	struct grd_state *state = PyType_GetModuleState(type);
+	PyObject *counters, *i;
+	struct counter *self;
+	size_t index;
+
+	if (!state || !PyArg_ParseTuple(args, "O!O:Counter", state->counters, &counters, &i) ||
+	    to_index(i, &index))
+		return NULL;
+	self = (struct counter *)PyType_GenericNew(type, args, kwargs);
+	if (!self)
+		return NULL;
+	self->index = index;
+	grd_view_show(&self->view, NULL, counters);
+	return (PyObject *)self;
 }
 
-int grd_bind_one(uintptr_t list, uintptr_t keep, struct grd_counters *counters, size_t i)
+static PyObject *change_one(PyObject *self, uint64_t n)
 {
-	return append_all((PyObject *)list, of_one, make_bound(keep, counters, i));
+	struct counter *counter = (struct counter *)self;
+
+	/* NULL: the collector has cleared it */
+	if (counter->view.keep)
+		return change(counter->view.keep, counter->index, n);
+	PyErr_SetString(PyExc_ValueError, "these counters are closed");
+	return NULL;
 }
 
-void *grd_map(int fd, size_t length)
+static PyObject *incr_one(PyObject *self, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
-	void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	uint64_t n;
 
-	return address == MAP_FAILED ? NULL : address;
+	return to_amount(args, given, names, &n) ? NULL : change_one(self, n);
 }
 
-void grd_unmap(void *address, size_t length)
+static PyObject *decr_one(PyObject *self, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
-	munmap(address, length);
+	uint64_t n;
+
+	return to_amount(args, given, names, &n) ? NULL : change_one(self, 0 - n);
 }
 
-size_t grd_line_size(void)
-{
-	long size = -1;
-#ifdef _SC_LEVEL1_DCACHE_LINESIZE
-	size = sysconf(_SC_LEVEL1_DCACHE_LINESIZE);
-#endif
-	/* sysconf says 0 where it does not know (some virtual machines, musl, arm64) */
-	if (size < SMALLEST_LINE || size > LARGEST_LINE || (size & (size - 1)))
-		return SMALLEST_LINE;
-	return (size_t)size;
-}
+static PyMethodDef counter_methods[] = {
+	{"incr", GRD_CALL(incr_one), METH_FASTCALL | METH_KEYWORDS,
+	 "incr($self, /, n=1)\n--\n\nAdd n atomically and return the new value, modulo 2**64."},
+	{"decr", GRD_CALL(decr_one), METH_FASTCALL | METH_KEYWORDS,
+	 "decr($self, /, n=1)\n--\n\nSubtract n atomically and return the new value, modulo 2**64."},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot counter_slots[] = {
+	{Py_tp_doc, "Counter(counters, i, /)\n--\n\nOne of some counters, which it keeps."},
+	{Py_tp_new, new_counter},
+	{Py_tp_methods, counter_methods},
+	{Py_tp_traverse, grd_view_traverse},
+	{Py_tp_clear, grd_view_clear},
+	{Py_tp_dealloc, grd_view_dealloc},
+	{0, NULL},
+};
+
+PyType_Spec grd_counter_spec = {
+	.name = "gunicorn_raindrops._native._objects.Counter",
+	.basicsize = sizeof(struct counter),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+	.slots = counter_slots,
+};

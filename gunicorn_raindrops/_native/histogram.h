@@ -33,10 +33,6 @@ void grd_histogram_read(struct grd_histogram *copy, const struct grd_histogram *
 
 /* Add what a histogram holds to `sum`: the caller's own, or one in which others record. */
 void grd_histogram_merge(struct grd_histogram *sum, const struct grd_histogram *histogram);
-
-/* Append the builtin record(seconds) to a list, bound to the histogram that `*at` points to, NULL
- * once it is closed. `list` and `keep` are id()s as in counters.h; -1 if there is no memory. */
-int grd_histogram_bind(uintptr_t list, uintptr_t keep, struct grd_histogram **at);
 /* cffi: end */
 
 #endif

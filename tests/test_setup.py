@@ -1,0 +1,30 @@
+"""What setup.py refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("setuptools")
+ROOT = Path(__file__).parent.parent
+
+FREE_THREADED = """
+import runpy, sys, sysconfig
+sysconfig.get_config_vars()["Py_GIL_DISABLED"] = 1
+sys.argv = ["setup.py", "egg_info"]
+runpy.run_path("setup.py", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="this is no source tree")
+def test_a_free_threaded_build_is_refused():
+    """One line says why, and what to use instead; nothing is compiled."""
+    command = [sys.executable, "-c", FREE_THREADED]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "free-threaded" in line
+    assert "GIL" in line
+    assert "compiler" not in line
