@@ -23,10 +23,11 @@ from typing import Any
 from . import unpatched
 from .counting import attached
 from .listeners import sock_diag
+from .listeners.addresses import Address
 from .scoreboard import exits
 from .scoreboard.app_counters import UserCounters, find
 from .scoreboard.board import Claim, Scoreboard
-from .settings import Address, Settings
+from .settings import Settings
 from .snapshot import Arbiter, Sampler, Snapshot, name_of, serve_here
 from .status import app as status
 from .status.app import StatusApp

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .listeners import addresses
+from .listeners.addresses import Address
 from .shm import Struct
 
 PREFIX = "RAINDROPS_"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = tuple[int, Any]
-"""A socket family and the address to bind to it."""
 
 _SWITCH = "on or off (also 1/0, true/false, yes/no)"
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
@@ -29,42 +29,10 @@ _LONGEST_SHOWN = 200  # characters of a wrong value
 _MOST_SATURATED = 1000
 
 
-def _parse_bind(value: str) -> Address | None:
-    value = value.strip()
-    if not value:
-        return None
-    if value.startswith("unix:"):
-        path = value.removeprefix("unix:")
-        _check_unix(path)
-        return socket.AF_UNIX, path
-    return parse_inet(value)
-
-
-def _check_unix(path: str) -> None:
-    if not 0 < len(os.fsencode(path)) <= 107 or "\0" in path:  # sun_path and its NUL, unix(7)
-        raise ValueError
-
-
-def parse_inet(value: str) -> Address:
-    """Return family and address of `host:port` or `[v6]:port`.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    host, colon, port = value.rpartition(":")
-    if not (colon and port.isascii() and port.isdecimal() and int(port) <= 65535):
-        raise ValueError
-    if host.startswith("[") and host.endswith("]"):
-        ipaddress.IPv6Address(host[1:-1])
-        return socket.AF_INET6, (host[1:-1], int(port))
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
-        raise ValueError
-    return socket.AF_INET, (host, int(port))
-
-
 def _check_bind(value: Any) -> str:
-    _parse_bind(_string(value))
-    return str(value).strip()
+    bind = _string(value).strip()
+    addresses.parse_bind(bind)
+    return bind
 
 
 def _check_path(value: Any) -> str:
@@ -109,23 +77,14 @@ def _check_token(value: Any) -> str | None:
 
 
 def _check_listeners(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    listeners = tuple(item.removeprefix("unix:") for item in _items(value))
-    for item, given in zip(listeners, _items(value), strict=True):
-        if item.startswith(("/", "@")) or given.startswith("unix:"):
-            _check_unix(item)
-        else:
-            _check_listening(*parse_inet(item))
-    return listeners
+    return () if value is None else tuple(map(_listener, _items(value)))
 
 
-def _check_listening(family: int, address: tuple[str, int]) -> None:
-    """Refuse what the kernel has no listener for: it knows them by number, and none has port 0."""
-    if family == socket.AF_INET:
-        ipaddress.IPv4Address(address[0])
-    if address[1] == 0:
+def _listener(item: str) -> str:
+    # a relative path must say that it is one: unix:run/app.sock
+    if "/" in item and not item.startswith(("/", "@", "unix:")):
         raise ValueError
+    return addresses.parse_listener(item)
 
 
 def _check_file(value: Any) -> str | None:
@@ -233,7 +192,7 @@ class Settings:
     @property
     def address(self) -> Address | None:
         """Where the status thread listens; None for nowhere."""
-        return _parse_bind(self.bind)
+        return addresses.parse_bind(self.bind)
 
     @property
     def networks(self) -> tuple[Network, ...]:

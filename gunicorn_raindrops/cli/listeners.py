@@ -6,13 +6,13 @@ import argparse
 import io
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterable
 from typing import Any
 
-from ..listeners import ListenStats, tcp_listener_stats, unix_listener_stats
-from ..listeners import addresses as inet_address
+from ..listeners import ListenStats, addresses, tcp_listener_stats, unix_listener_stats
 
 _COLUMNS = ("active", "queued", "backlog", "dropped")
 
@@ -88,10 +88,9 @@ def _watch(args: argparse.Namespace) -> None:
         time.sleep(due - now)
 
 
-def _read(addresses: list[str], everything: bool) -> dict[str, ListenStats]:
-    unix = [one for one in addresses if _is_unix(one)]
-    found = tcp_listener_stats([one for one in addresses if not _is_unix(one)])
-    found |= unix_listener_stats(unix)
+def _read(asked: list[str], everything: bool) -> dict[str, ListenStats]:
+    found = tcp_listener_stats(_tcp(asked))
+    found |= unix_listener_stats([one for one in asked if one not in _tcp(asked)])
     if everything:
         found = tcp_listener_stats() | unix_listener_stats() | found
     return found
@@ -130,19 +129,23 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _warn(addresses: list[str]) -> None:
+def _tcp(asked: list[str]) -> list[str]:
+    return [one for one in asked if addresses.family_of(one) != socket.AF_UNIX]
+
+
+def _warn(asked: list[str]) -> None:
     """Say so when what was asked for is open, but under the name of all addresses."""
-    asked = [one for one in addresses if not _is_unix(one)]
+    asked = _tcp(asked)
     if not asked:
         return
-    listening = {inet_address.parse(one) for one in tcp_listener_stats(active=False)}
+    listening = {addresses.parse_tcp(one) for one in tcp_listener_stats(active=False)}
     for one in asked:
-        family, port, packed = key = inet_address.parse(one)
+        family, port, packed = key = addresses.parse_tcp(one)
         wildcard = (family, port, bytes(len(packed)))
         if key not in listening and wildcard in listening:
             print(
                 f"gunicorn-raindrops: nobody listens on {one} itself: "
-                f"ask for {inet_address.text(wildcard)}",
+                f"ask for {addresses.tcp_text(wildcard)}",
                 file=sys.stderr,
             )
 
@@ -152,18 +155,11 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _is_unix(address: str) -> bool:
-    return address.startswith("@") or "/" in address
-
-
 def _address(text: str) -> str:
-    text = text.removeprefix("unix:")
     try:
-        if not _is_unix(text):
-            inet_address.parse(text)
+        return addresses.parse_listener(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, a path or '@' and a name") from None
-    return text
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

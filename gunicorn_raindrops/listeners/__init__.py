@@ -22,11 +22,10 @@ import _socket
 import errno
 from collections.abc import Iterable
 from functools import lru_cache
-from struct import Struct, unpack_from
+from struct import unpack_from
 from typing import Any, NamedTuple
 
-from . import addresses as inet_address
-from . import sock_diag, tcp_info
+from . import addresses, sock_diag, tcp_info
 from . import unix as unix_names
 from .addresses import Key
 from .sock_diag import InetDiagSocket, Row
@@ -40,14 +39,6 @@ __all__ = [
 ]
 
 _UNKNOWN = unix_names.UNKNOWN
-_SKMEMINFO = 1 << 6  # INET_DIAG_SKMEMINFO - 1, linux/inet_diag.h
-_BYTECODE = 1  # INET_DIAG_REQ_BYTECODE, likewise
-_SS_ESTABLISHED, _SS_LISTEN = 1, 10  # net/tcp_states.h; unix sockets use them as well
-_SHOW_NAME, _SHOW_VFS, _SHOW_RQLEN = 0x01, 0x02, 0x10  # UDIAG_SHOW_*, linux/unix_diag.h
-_SOCK_DIAG_BY_FAMILY = 20  # linux/sock_diag.h
-_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP, linux/netlink.h
-_HEADER, _ATTRIBUTE = Struct("=IHHII"), Struct("=HH")
-_INET_REQUEST, _UNIX_REQUEST = Struct("=BBBxI2s46x"), Struct("=BxxxI4xI8x")
 _SO_MEMINFO = 55  # asm-generic/socket.h
 _DROPS = 32  # SK_MEMINFO_DROPS u32s from the start, linux/sock_diag.h
 
@@ -108,7 +99,7 @@ def tcp_listener_stats(
     wanted = _names(addrs)
     if wanted is None:
         found = sock_diag.read(sock, _tcp_listening(), _all_active if active else None)
-        return {inet_address.text(key): one for key, one in _tcp(found, active).items()}
+        return {addresses.tcp_text(key): one for key, one in _tcp(found, active).items()}
     if not wanted:
         return {}
     keys, requests = _tcp_plan(wanted, active)
@@ -142,7 +133,7 @@ def unix_listener_stats(
     """
     wanted = _names(paths)
     for path in wanted or ():
-        unix_names.check(path)
+        addresses.check_unix(path)
     if wanted is not None and not wanted:
         return {}
     groups = unix_names.by_name(_unix(sock, active))
@@ -199,8 +190,8 @@ def _names(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 @lru_cache(maxsize=16)
-def _tcp_plan(addresses: tuple[str, ...], active: bool) -> tuple[tuple[Key, ...], bytes]:
-    keys = tuple(map(inet_address.parse, addresses))
+def _tcp_plan(wanted: tuple[str, ...], active: bool) -> tuple[tuple[Key, ...], bytes]:
+    keys = tuple(map(addresses.parse_tcp, wanted))
     ports: dict[int, set[int]] = {}
     for family, port, _ in keys:
         ports.setdefault(family, set()).add(port)
@@ -211,11 +202,11 @@ def _tcp_plan(addresses: tuple[str, ...], active: bool) -> tuple[tuple[Key, ...]
 def _tcp_listening(asked: dict[int, frozenset[int]] | None = None) -> bytes:
     if asked is None:
         asked = dict.fromkeys((_socket.AF_INET, _socket.AF_INET6), frozenset())
-    return b"".join(_tcp_request(family, True, ports) for family, ports in asked.items())
+    return b"".join(sock_diag.tcp_request(family, True, ports) for family, ports in asked.items())
 
 
 def _tcp_active(asked: dict[int, frozenset[int]]) -> bytes:
-    return b"".join(_tcp_request(family, False, ports) for family, ports in asked.items())
+    return b"".join(sock_diag.tcp_request(family, False, ports) for family, ports in asked.items())
 
 
 def _all_active(rows: list[Row]) -> bytes:
@@ -223,40 +214,6 @@ def _all_active(rows: list[Row]) -> bytes:
     for row in rows:
         asked.setdefault(row.family, set()).add(row.port)
     return _tcp_active({family: frozenset(ports) for family, ports in asked.items()})
-
-
-@lru_cache(maxsize=16)  # with thousands of ports in its filter one has 60 kB
-def _tcp_request(family: int, listening: bool, ports: frozenset[int]) -> bytes:
-    """struct inet_diag_req_v2 (linux/inet_diag.h), which ends in an attribute if it needs one."""
-    port = next(iter(ports)) if len(ports) == 1 else 0
-    return _message(
-        _INET_REQUEST.pack(
-            family,
-            _socket.IPPROTO_TCP,
-            _SKMEMINFO if listening else 0,
-            1 << (_SS_LISTEN if listening else _SS_ESTABLISHED),
-            port.to_bytes(2, "big"),
-        )
-        # Not for those that listen: checking it takes the kernel longer than a few more rows.
-        + _filter(b"" if listening or port else inet_address.port_filter(ports))
-    )
-
-
-def _filter(code: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(code), _BYTECODE) + code if code else b""
-
-
-@lru_cache(maxsize=2)
-def _unix_request(listening: bool) -> bytes:
-    """struct unix_diag_req (linux/unix_diag.h)."""
-    show = _SHOW_NAME | _SHOW_VFS | (_SHOW_RQLEN if listening else 0)
-    states = 1 << (_SS_LISTEN if listening else _SS_ESTABLISHED)
-    return _message(_UNIX_REQUEST.pack(_socket.AF_UNIX, states, show))
-
-
-def _message(body: bytes) -> bytes:
-    """Put struct nlmsghdr (linux/netlink.h) before a request; the native side numbers it."""
-    return _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _DUMP, 0, 0) + body
 
 
 # What the rows mean.
@@ -276,7 +233,7 @@ def _tcp(rows: list[Row], active: bool) -> dict[Key, ListenStats]:
 
 
 def _unix(sock: InetDiagSocket | None, active: bool) -> list[unix_names.Listener]:
-    requests = _unix_request(True) + (_unix_request(False) if active else b"")
+    requests = sock_diag.unix_request(True) + (sock_diag.unix_request(False) if active else b"")
     try:
         rows = sock_diag.read(sock, requests)
     except OSError as error:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from .addresses import sun_path, unix_text
+
 UNKNOWN = 2**64 - 1  # UINT64_MAX in _native/inet_diag.h
 
 # Num, RefCount, Protocol, Flags, Type, St, Inode, Path (proc_pid_net(5))
@@ -32,33 +34,6 @@ class Listener(NamedTuple):
     active: int
     queued: int
     backlog: int
-
-
-def check(path: str) -> None:
-    """Raise ValueError or TypeError for what is neither a path nor an abstract name."""
-    if not isinstance(path, str):
-        raise TypeError(f"a path must be a string, not {type(path).__name__}")
-    if not path or ("\0" in path and not path.startswith("@")) or not _encodable(path):
-        raise ValueError(f"malformed path {path!r}: expected a path or '@' and an abstract name")
-
-
-def _encodable(path: str) -> bool:
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:  # surrogates that stand for no byte
-        return False
-    return True
-
-
-def sun_path(name: str) -> bytes:
-    """Return what was given to bind(2): `@name` is an abstract name."""
-    raw = os.fsencode(name)
-    return b"\0" + raw[1:] if raw.startswith(b"@") else raw
-
-
-def text(name: bytes) -> str:
-    """Return a name as `sun_path` takes it."""
-    return os.fsdecode(b"@" + name[1:] if name.startswith(b"\0") else name)
 
 
 def links(path: str) -> Iterator[str]:
@@ -102,7 +77,7 @@ def reachable(path: str, groups: dict[bytes, list[Listener]]) -> list[Listener]:
 def listing(groups: dict[bytes, list[Listener]]) -> Iterator[tuple[str, list[Listener]]]:
     """Yield each name with its listener: where there are several, with the one in reach."""
     for name, group in groups.items():
-        readable = text(name)
+        readable = unix_text(name)
         yield readable, (reachable(readable, groups) or group) if len(group) > 1 else group
 
 

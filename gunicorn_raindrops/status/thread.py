@@ -41,7 +41,7 @@ from typing import Any
 
 from .. import unpatched
 from .._native._counters import ffi, lib
-from ..settings import Address
+from ..listeners.addresses import Address
 from . import http as http_head
 from .app import Answer, StatusApp
 

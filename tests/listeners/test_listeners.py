@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from gunicorn_raindrops import listeners as module
 from gunicorn_raindrops.listeners import (
     InetDiagSocket,
     ListenStats,
@@ -19,7 +18,6 @@ from gunicorn_raindrops.listeners import (
     sock_diag,
     tcp_listener_stats,
 )
-from gunicorn_raindrops.listeners import addresses as inet_address
 
 from .listening import Lab, address, port, settled
 
@@ -278,7 +276,7 @@ def test_errors_of_the_kernel_are_raised(request_: bytes) -> None:
 
 def test_an_unknown_protocol_is_an_error(lab: Lab) -> None:
     """The kernel ends such a dump with an errno in DONE: it is not an empty answer."""
-    request = bytearray(module._tcp_request(socket.AF_INET, True, frozenset()))
+    request = bytearray(sock_diag.tcp_request(socket.AF_INET, True, frozenset()))
     request[17] = 99  # sdiag_protocol
     with InetDiagSocket() as sock:
         with pytest.raises(FileNotFoundError):
@@ -365,11 +363,11 @@ def run_filter(code: bytes, sport: int) -> bool:
 )
 def test_port_filter(ports: set[int]) -> None:
     """The bytecode admits exactly the ports asked for."""
-    code = inet_address.port_filter(frozenset(ports))
+    code = sock_diag._port_filter(frozenset(ports))
     near = {p + d for p in ports for d in (-1, 0, 1)} - {65536} | {1, 1024, 65535}
     assert {p for p in near if run_filter(code, p)} == ports & near
 
 
 def test_port_filter_has_limits() -> None:
     """More ports than its jumps can span are not filtered at all."""
-    assert inet_address.port_filter(frozenset(range(1, 60000, 2))) == b""
+    assert sock_diag._port_filter(frozenset(range(1, 60000, 2))) == b""

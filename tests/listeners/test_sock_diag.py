@@ -6,8 +6,7 @@ import pytest
 from pyroute2 import netlink
 from pyroute2.netlink import diag
 
-from gunicorn_raindrops import listeners
-from gunicorn_raindrops.listeners import addresses as inet_address
+from gunicorn_raindrops.listeners import sock_diag
 
 PORTS = [frozenset(), frozenset({80}), frozenset({80, 443, 65535}), frozenset(range(8000, 8300))]
 
@@ -38,9 +37,9 @@ def test_tcp(family, listening, ports):
     if len(ports) == 1:
         request["idiag_sport"] = next(iter(ports))
     elif not listening:
-        code = inet_address.port_filter(ports)
+        code = sock_diag._port_filter(ports)
         request["attrs"] = [("INET_DIAG_REQ_BYTECODE", code)]
-    assert listeners._tcp_request(family, listening, ports) == encoded(request)
+    assert sock_diag.tcp_request(family, listening, ports) == encoded(request)
 
 
 @pytest.mark.parametrize("listening", [True, False])
@@ -52,4 +51,4 @@ def test_unix(listening):
     request["udiag_show"] = diag.UDIAG_SHOW_NAME | diag.UDIAG_SHOW_VFS
     if listening:
         request["udiag_show"] |= diag.UDIAG_SHOW_RQLEN
-    assert listeners._unix_request(listening) == encoded(request)
+    assert sock_diag.unix_request(listening) == encoded(request)
