@@ -42,8 +42,9 @@ class Both:
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
+        from gunicorn_raindrops.sampler import Sampler
         from gunicorn_raindrops.scoreboard.board import Scoreboard
-        from gunicorn_raindrops.snapshot import Arbiter, Sampler
+        from gunicorn_raindrops.snapshot import Arbiter
 
         self._board = Scoreboard(64)
         self._listener = socket.create_server(("127.0.0.1", 0))

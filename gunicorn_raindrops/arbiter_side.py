@@ -23,12 +23,13 @@ from typing import Any
 from . import unpatched
 from .counting import attached
 from .listeners import sock_diag
-from .listeners.addresses import Address
+from .listeners.addresses import Address, name_of
+from .sampler import Sampler, marking, set_for_this_process
 from .scoreboard import exits
 from .scoreboard.app_counters import UserCounters, find
 from .scoreboard.board import Claim, Scoreboard
 from .settings import Settings
-from .snapshot import Arbiter, Sampler, Snapshot, name_of, serve_here
+from .snapshot import Arbiter, Snapshot
 from .status import app as status
 from .status.app import StatusApp
 from .status.thread import StatusServer, open_listener
@@ -350,8 +351,9 @@ class Runtime:
         sampler = Sampler(
             self._board, arbiter, sockets, self.settings.listeners, warn, self._counters
         )
-        serve_here(sampler.take)
-        app = StatusApp(self.settings, sampler.take, warn)
+        take = marking(sampler, self._board)
+        set_for_this_process(take)
+        app = StatusApp(self.settings, take, warn)
         tick = functools.partial(self._each_second, self._board, sampler, push)
         if self._listener is not None or push is not None or self._standing:
             sock_diag.load()
@@ -368,9 +370,9 @@ class Runtime:
         if not board.leads(os.getpid()):
             return
         if push is None:
-            sampler.look()
+            board.saw_queued(sampler.queued())
         else:
-            push(sampler.take)
+            push(marking(sampler, board))
 
 
 def _stop_listening(listener: Any, settings: Settings) -> None:

@@ -18,11 +18,12 @@ from typing import Any
 
 from . import __version__
 from .counting import asgi, slots, wsgi
+from .sampler import CLASSES, Sampler
 from .scoreboard.board import Scoreboard
 from .scoreboard.records import Reading
 from .settings import Settings, load
 from .shm import Struct
-from .snapshot import Arbiter, Sampler, Snapshot
+from .snapshot import Arbiter, Snapshot
 from .status import expose
 from .status.app import StatusApp
 
@@ -129,6 +130,18 @@ class ASGIMiddleware(_Base):
             await asgi.call(self._app, *begun, scope, receive, send)
 
 
+_NOT_IN_SLOTS = (
+    "capacity",
+    "utilization",
+    "saturation",
+    "queue_seconds",
+    "queue_ignored",
+    "exits",
+    "killed",
+)
+"""What only gunicorn's hooks can know."""
+
+
 def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take]:
     """Count in a scoreboard."""
     board = _open(settings, warn)
@@ -137,7 +150,7 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take
     def take(since: float | None = None) -> Snapshot:
         snapshot = sampler.take(since)
         workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())
-        unknown = dict.fromkeys(("capacity", "queue_seconds", "queue_ignored", "exits", "killed"))
+        unknown = dict.fromkeys(_NOT_IN_SLOTS)
         marks = {
             window: most and dataclasses.replace(most, queued=None)
             for window, most in (snapshot.marks or {}).items()
@@ -168,17 +181,16 @@ _NOT_IN_STATS = {field.name for field in dataclasses.fields(Snapshot)} - {
     "calling",
     "writing",
     "listeners",
+    "queued",
 }
+"""What the user's Struct cannot know."""
 
 
 class _NoBoard:
     """The scoreboard of a middleware that counts in the user's Struct."""
 
     def read(self) -> Reading:
-        return Reading(0, 0, 0, (), 0, ())
-
-    def saw_queued(self, queued: int) -> None:
-        """There are no marks."""
+        return Reading(0, 0, 0, (0,) * len(CLASSES), 0, ())
 
     def marks(self, seconds: float) -> None:
         """There are none."""

@@ -23,6 +23,7 @@ ROOMS = [
     {"counting"},
     {"status"},
     {"exporters"},
+    {"sampler"},
     {"snapshot"},
     {"settings"},
     {"listeners"},
@@ -92,16 +93,13 @@ def test_who_knows_whom(foreign, rooms):
     assert {str(path) for path in FILES if foreign in imports(path)[1]} <= rooms
 
 
-def test_render_is_pure():
-    """It imports nothing that does I/O or knows the time."""
-    assert imports(Path("exporters/json.py"))[1] <= {
-        "__future__",
-        "json",
-        "math",
-        "typing",
-        "html",
-        "collections",
-    }
+@pytest.mark.parametrize("name", ["json", "text"])
+def test_text_and_json_are_pure(name):
+    """They import nothing that does I/O or knows the time."""
+    pure = {"__future__", "collections", "dataclasses", "functools", "json", "typing"}
+    ours, others = imports(Path(f"exporters/{name}.py"))
+    assert others <= pure
+    assert {names[0] for names in ours} <= {"distribution", "scoreboard", "snapshot"}
 
 
 def test_native_imports_nothing_of_ours():

@@ -1,15 +1,18 @@
-"""A Snapshot in Prometheus's formats, by way of prometheus_client.
+"""A snapshot in Prometheus's formats, by way of prometheus_client.
 
-That is an extra (`pip install gunicorn-raindrops[prometheus]`), so nothing imports this before
-somebody asks for it. Workers are labelled by slot, never by pid: a series lives as long as the
-server, and their number does not grow with restarts. What is not known has no sample.
+That is an extra (`pip install gunicorn-raindrops[prometheus]`), so this is imported only when a
+scraper asks. Workers are labelled by slot, never by pid: a series lives as long as the server, and
+the number of series does not grow with restarts. A figure that is not known has no sample.
+
+`FAMILIES` has a row for each family: to add a figure, add its row.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -19,12 +22,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 
-from .. import snapshot
+from .. import sampler
 from ..distribution import Distribution
 from ..snapshot import Snapshot
 
 _ASCII = re.compile(r"[^A-Za-z0-9_]")
 STATES = ("starting", "idle", "calling", "writing", "finishing")
+_LEAST, _MOST = 5e-4, 60.0  # seconds that buckets are shown for, a bound an octave
 
 
 class PrometheusCollector:
@@ -48,7 +52,7 @@ class PrometheusCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of one snapshot."""
-        take = self._take or snapshot.here()
+        take = self._take or sampler.for_this_process()
         if take is not None:
             yield from families(take())
 
@@ -64,163 +68,101 @@ def encode(sample: Snapshot, accept: str | None) -> tuple[bytes, str]:
 
 def families(sample: Snapshot) -> Iterator[Metric]:
     """Yield what a snapshot tells, family by family."""
-    yield from _workers(sample)
-    yield from _ends(sample)
-    yield from _requests(sample)
-    yield from _marks(sample)
-    yield from _durations(sample)
-    yield from _listeners(sample)
-    yield from _counters(sample)
-
-
-def _workers(sample: Snapshot) -> Iterator[Metric]:
-    if sample.workers is not None:
-        states = [worker.state for worker in sample.workers]
-        yield _labelled(
-            GaugeMetricFamily,
-            "gunicorn_workers",
-            "Workers by what they are doing.",
-            "state",
-            [(state, states.count(state)) for state in STATES],
-        )
-    if sample.scoreboard is not None:
-        yield _gauge("gunicorn_workers_max", "Workers that can be counted.", len(sample.scoreboard))
-    if sample.untracked is not None:
-        yield _gauge(
-            "gunicorn_workers_untracked", "Workers beyond the last slot.", sample.untracked
-        )
-
-
-def _ends(sample: Snapshot) -> Iterator[Metric]:
-    if sample.busy_seconds is not None:
-        yield _labelled(
-            CounterMetricFamily,
-            "gunicorn_worker_busy_seconds",
-            "How long requests have been inside, those in flight included.",
-            "slot",
-            [(str(slot), busy) for slot, busy in enumerate(sample.busy_seconds)],
-        )
-    if sample.exits is not None:
-        yield _labelled(
-            CounterMetricFamily,
-            "gunicorn_worker_exits",
-            "Workers that have ended, by why.",
-            "reason",
-            sample.exits.items(),
-        )
-
-
-def _requests(sample: Snapshot) -> Iterator[Metric]:
-    yield _gauge(
-        "gunicorn_requests_in_flight",
-        "Requests inside the workers.",
-        sample.calling + sample.writing,
-    )
-    yield _gauge(
-        "gunicorn_requests_writing", "Requests whose response is being sent.", sample.writing
-    )
-    if sample.websockets is not None:
-        yield _gauge("gunicorn_websockets", "Websockets that are open.", sample.websockets)
-    if sample.requests is not None:
-        yield _counter("gunicorn_requests", "Requests that have ended.", sample.requests)
-    if sample.errors is not None:
-        yield _counter(
-            "gunicorn_request_errors", "Requests that ended in an exception.", sample.errors
-        )
-    if sample.responses is not None:
-        yield _labelled(
-            CounterMetricFamily,
-            "gunicorn_responses",
-            "Responses by class of status.",
-            "code",
-            zip(snapshot.CLASSES, sample.responses, strict=True),
-        )
-    if sample.capacity is not None:
-        yield _gauge("gunicorn_capacity", "Requests that can run at once.", sample.capacity)
-    if sample.saturation is not None:
-        yield _gauge(
-            "gunicorn_saturation_ratio",
-            "Requests in flight and connections waiting, over capacity.",
-            sample.saturation,
-        )
-
-
-_MARKS = [
-    ("calling", "gunicorn_requests_calling_max", "Most requests that were calling at once."),
-    ("writing", "gunicorn_requests_writing_max", "Most requests that were writing at once."),
-    ("queued", "gunicorn_listeners_queued_max", "Most connections that were seen waiting."),
-]
-
-
-def _marks(sample: Snapshot) -> Iterator[Metric]:
-    for attribute, name, text in _MARKS:
-        known = [
-            (window, getattr(most, attribute))
-            for window, most in (sample.marks or {}).items()
-            if most is not None and getattr(most, attribute) is not None
-        ]
-        if known:
-            yield _labelled(GaugeMetricFamily, name, text, "window", known)
-
-
-_LEAST, _MOST = 5e-4, 60.0  # seconds that buckets are shown for, a bound an octave
-
-
-def _durations(sample: Snapshot) -> Iterator[Metric]:
-    if sample.request_seconds is not None:
-        yield _histogram(
-            "gunicorn_request_duration_seconds",
-            "How long requests have taken, from the application's call to the response's end.",
-            {(): sample.request_seconds},
-        )
-    if sample.queue_seconds is not None:
-        yield _histogram(
-            "gunicorn_request_queue_seconds",
-            "How long requests have waited before that, as the kernel or a proxy says.",
-            {(source,): durations for source, durations in sample.queue_seconds.items()},
-            ["source"],
-        )
-    if sample.queue_ignored is not None:
-        yield _counter(
-            "gunicorn_request_queue_ignored",
-            "Headers of proxies that said no time, or one to come.",
-            sample.queue_ignored,
-        )
-
-
-def _histogram(
-    name: str,
-    text: str,
-    values: Mapping[tuple[str, ...], Distribution],
-    labels: Sequence[str] = (),
-) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for label, durations in values.items():
-        bounds = [(f"{bound:.12g}", count) for bound, count in durations.reached(_LEAST, _MOST)]
-        family.add_metric(label, [*bounds, ("+Inf", durations.count)], durations.sum)
-    return family
-
-
-_LISTENERS = [
-    (GaugeMetricFamily, "active", "active", "Connections that were accepted and are open."),
-    (GaugeMetricFamily, "queued", "queued", "Connections that wait to be accepted."),
-    (GaugeMetricFamily, "backlog", "backlog", "Connections that may wait to be accepted."),
-    (CounterMetricFamily, "drops", "dropped", "Packets dropped because the queue was full."),
-]
-
-
-def _listeners(sample: Snapshot) -> Iterator[Metric]:
-    for kind, name, attribute, text in _LISTENERS:
-        found = [(one.address, getattr(one, attribute)) for one in sample.listeners]
-        known = [(_printable(address), figure) for address, figure in found if figure is not None]
-        if known:
-            yield _labelled(kind, f"gunicorn_listener_{name}", text, "listener", known)
-
-
-def _counters(sample: Snapshot) -> Iterator[Metric]:
+    for family in FAMILIES:
+        figures = family.of(sample)
+        if figures is not None:
+            yield _metric(family, figures)
     for one in sample.counters or ():
-        name, text = f"gunicorn_app_{_ASCII.sub('_', one.name)}", "The application's own."
-        yield _gauge(name, text, one.value) if one.gauge else _counter(name, text, one.value)
+        name, kind = f"gunicorn_app_{_ASCII.sub('_', one.name)}", GAUGE if one.gauge else COUNTER
+        yield _metric(Family(kind, name, "The application's own.", None), one.value)
+
+
+GAUGE, COUNTER, HISTOGRAM = GaugeMetricFamily, CounterMetricFamily, HistogramMetricFamily
+
+
+class Family(NamedTuple):
+    """A family of samples.
+
+    Attributes:
+        kind: one of GAUGE, COUNTER and HISTOGRAM.
+        name: without the suffix that a counter gets.
+        help: one sentence.
+        of: returns the figure of a snapshot, a number or a Distribution; with a `label`, pairs of
+            the label's value and the figure; None if it is not known.
+        label: the label's name.
+    """
+
+    kind: Any
+    name: str
+    help: str
+    of: Any
+    label: str | None = None
+
+
+def _metric(family: Family, figures: Any) -> Metric:
+    labelled = family.label is not None
+    metric = family.kind(family.name, family.help, labels=[family.label] if labelled else [])
+    for value, figure in figures if labelled else [(None, figures)]:
+        labels = [value] if labelled else []
+        if family.kind is HISTOGRAM:
+            metric.add_metric(labels, _buckets(figure), figure.sum)
+        else:
+            metric.add_metric(labels, figure)
+    return metric  # type: ignore[no-any-return]
+
+
+def _buckets(durations: Distribution) -> list[tuple[str, float]]:
+    bounds = [(f"{bound:.12g}", count) for bound, count in durations.reached(_LEAST, _MOST)]
+    return [*bounds, ("+Inf", durations.count)]
+
+
+# What a figure is, where it is not a field of the snapshot.
+
+Pairs = list[tuple[str, Any]] | None
+
+
+def _states(sample: Snapshot) -> Pairs:
+    if sample.workers is None:
+        return None
+    states = [worker.state for worker in sample.workers]
+    return [(state, states.count(state)) for state in STATES]
+
+
+def _items(name: str) -> Callable[[Snapshot], Pairs]:
+    """Return what reads a mapping's items."""
+
+    def of(sample: Snapshot) -> Pairs:
+        mapping = getattr(sample, name)
+        return None if mapping is None else list(mapping.items())
+
+    return of
+
+
+def _busy(sample: Snapshot) -> Pairs:
+    if sample.busy_seconds is None:
+        return None
+    return [(str(slot), seconds) for slot, seconds in enumerate(sample.busy_seconds)]
+
+
+def _mark(name: str) -> Callable[[Snapshot], Pairs]:
+    """Return what reads a high-water mark, by window."""
+
+    def of(sample: Snapshot) -> Pairs:
+        marks = [(window, mark) for window, mark in (sample.marks or {}).items() if mark]
+        found = [(window, getattr(mark, name)) for window, mark in marks]
+        return [(window, figure) for window, figure in found if figure is not None] or None
+
+    return of
+
+
+def _listeners(name: str) -> Callable[[Snapshot], Pairs]:
+    """Return what reads a figure of each listener."""
+
+    def of(sample: Snapshot) -> Pairs:
+        found = [(_printable(one.address), getattr(one, name)) for one in sample.listeners]
+        return [(address, figure) for address, figure in found if figure is not None] or None
+
+    return of
 
 
 def _printable(address: str) -> str:
@@ -228,18 +170,134 @@ def _printable(address: str) -> str:
     return address.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(name, text, value)
-
-
-def _labelled(
-    kind: Any, name: str, text: str, label: str, values: Iterable[tuple[str, float]]
-) -> Metric:
-    family = kind(name, text, labels=[label])
-    for value, figure in values:
-        family.add_metric([value], figure)
-    return family  # type: ignore[no-any-return]
+FAMILIES = (
+    Family(GAUGE, "gunicorn_workers", "Workers by what they are doing.", _states, "state"),
+    Family(
+        GAUGE,
+        "gunicorn_workers_max",
+        "Workers that can be counted.",
+        lambda sample: None if sample.scoreboard is None else len(sample.scoreboard),
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_workers_untracked",
+        "Workers beyond the last slot.",
+        attrgetter("untracked"),
+    ),
+    Family(
+        COUNTER,
+        "gunicorn_worker_busy_seconds",
+        "How long requests have been inside, those in flight included.",
+        _busy,
+        "slot",
+    ),
+    Family(
+        COUNTER,
+        "gunicorn_worker_exits",
+        "Workers that have ended, by why.",
+        _items("exits"),
+        "reason",
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_requests_in_flight",
+        "Requests inside the workers.",
+        lambda sample: sample.calling + sample.writing,
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_requests_writing",
+        "Requests whose response is being sent.",
+        attrgetter("writing"),
+    ),
+    Family(GAUGE, "gunicorn_websockets", "Websockets that are open.", attrgetter("websockets")),
+    Family(COUNTER, "gunicorn_requests", "Requests that have ended.", attrgetter("requests")),
+    Family(
+        COUNTER,
+        "gunicorn_request_errors",
+        "Requests that ended in an exception.",
+        attrgetter("errors"),
+    ),
+    Family(
+        COUNTER,
+        "gunicorn_responses",
+        "Responses by class of status.",
+        _items("responses"),
+        "code",
+    ),
+    Family(GAUGE, "gunicorn_capacity", "Requests that can run at once.", attrgetter("capacity")),
+    Family(
+        GAUGE,
+        "gunicorn_saturation_ratio",
+        "Requests in flight and connections waiting, over capacity.",
+        attrgetter("saturation"),
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_requests_calling_max",
+        "Most requests that were calling at once.",
+        _mark("calling"),
+        "window",
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_requests_writing_max",
+        "Most requests that were writing at once.",
+        _mark("writing"),
+        "window",
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_listeners_queued_max",
+        "Most connections that were seen waiting.",
+        _mark("queued"),
+        "window",
+    ),
+    Family(
+        HISTOGRAM,
+        "gunicorn_request_duration_seconds",
+        "How long requests have taken, from the application's call to the response's end.",
+        attrgetter("request_seconds"),
+    ),
+    Family(
+        HISTOGRAM,
+        "gunicorn_request_queue_seconds",
+        "How long requests have waited before that, as the kernel or a proxy says.",
+        _items("queue_seconds"),
+        "source",
+    ),
+    Family(
+        COUNTER,
+        "gunicorn_request_queue_ignored",
+        "Headers of proxies that said no time, or one to come.",
+        attrgetter("queue_ignored"),
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_listener_active",
+        "Connections that were accepted and are open.",
+        _listeners("active"),
+        "listener",
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_listener_queued",
+        "Connections that wait to be accepted.",
+        _listeners("queued"),
+        "listener",
+    ),
+    Family(
+        GAUGE,
+        "gunicorn_listener_backlog",
+        "Connections that may wait to be accepted.",
+        _listeners("backlog"),
+        "listener",
+    ),
+    Family(
+        COUNTER,
+        "gunicorn_listener_drops",
+        "Packets dropped because the queue was full.",
+        _listeners("dropped"),
+        "listener",
+    ),
+)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..exporters import json as render
+from ..exporters import json, text
 from ..settings import Settings
 from ..snapshot import Snapshot
 
@@ -90,11 +90,11 @@ Renderer = Callable[[Snapshot, "str | None"], Answer]
 
 
 def _text(snapshot: Snapshot, accept: str | None) -> Answer:
-    return Answer(200, render.text(snapshot))
+    return Answer(200, text.encode(snapshot))
 
 
 def _json(snapshot: Snapshot, accept: str | None) -> Answer:
-    return Answer(200, render.json(snapshot), JSON)
+    return Answer(200, json.encode(snapshot), JSON)
 
 
 def load() -> None:

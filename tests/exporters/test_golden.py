@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gunicorn_raindrops.exporters import json as render
-from gunicorn_raindrops.exporters import prometheus
+from gunicorn_raindrops.exporters import prometheus, text
 from gunicorn_raindrops.exporters.statsd import Pusher
 from gunicorn_raindrops.scoreboard.app_counters import UserCounter
 
@@ -17,6 +17,7 @@ GOLDEN = Path(__file__).parent / "golden"
 OPEN = "application/openmetrics-text; version=1.0.0"
 COUNTERS = (UserCounter("jobs.done", False, 4), UserCounter("depth", True, 2))
 WHOLE = dataclasses.replace(TIMED, counters=COUNTERS)
+LITTLE = dataclasses.replace(SNAPSHOT, saturation=0.5, listeners=(UNIX,))
 
 
 def statsd(snapshot, tags=""):
@@ -28,14 +29,14 @@ def statsd(snapshot, tags=""):
 def rendered():
     """Return the bytes of every format, by the name of its file."""
     return {
-        "whole.json": render.json(WHOLE),
-        "whole.txt": render.text(WHOLE),
+        "whole.json": render.encode(WHOLE),
+        "whole.txt": text.encode(WHOLE),
         "whole.prom": prometheus.encode(WHOLE, None)[0],
         "whole.openmetrics": prometheus.encode(WHOLE, OPEN)[0],
         "whole.statsd": statsd(WHOLE),
         "whole.dogstatsd": statsd(WHOLE, "env:test"),
-        "little.json": render.json(dataclasses.replace(SNAPSHOT, listeners=(UNIX,))),
-        "little.prom": prometheus.encode(dataclasses.replace(SNAPSHOT, listeners=(UNIX,)), "")[0],
+        "little.json": render.encode(LITTLE),
+        "little.prom": prometheus.encode(LITTLE, "")[0],
     }
 
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from gunicorn_raindrops import PrometheusCollector, snapshot
+from gunicorn_raindrops import PrometheusCollector, sampler
 from gunicorn_raindrops.exporters import prometheus
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.snapshot import Snapshot
@@ -159,9 +159,9 @@ def test_in_a_registry_of_the_applications_own(monkeypatch):
     """It yields this worker's server; where there is none, nothing."""
     registry = CollectorRegistry()
     registry.register(PrometheusCollector())
-    monkeypatch.setattr(snapshot, "_here", [])
+    monkeypatch.setattr(sampler, "_of_this_process", [])
     assert generate_latest(registry) == b""
-    snapshot.serve_here(lambda: SNAPSHOT)
+    sampler.set_for_this_process(lambda: SNAPSHOT)
     assert samples(text_families(generate_latest(registry).decode())) == EXPECTED
 
 

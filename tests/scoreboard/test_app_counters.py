@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from gunicorn_raindrops import Gauge, Struct, WorkerGauge
 from gunicorn_raindrops.counting import attached
 from gunicorn_raindrops.exporters import json as render
-from gunicorn_raindrops.exporters import prometheus
+from gunicorn_raindrops.exporters import prometheus, text
 from gunicorn_raindrops.scoreboard import app_counters as user_counters
 from gunicorn_raindrops.scoreboard.app_counters import UserCounter, UserCounters
 from gunicorn_raindrops.scoreboard.board import Scoreboard
@@ -205,8 +205,8 @@ def test_shown():
     """In text behind the originals' lines, in JSON by name, to Prometheus by kind."""
     own = (UserCounter("jobs", False, 5), UserCounter("größe", True, 2))
     sample = dataclasses.replace(SNAPSHOT, counters=own)
-    assert render.text(sample).endswith("counters.jobs: 5\ncounters.größe: 2\n".encode())
-    assert json.loads(render.json(sample))["counters"] == {"jobs": 5, "größe": 2}
+    assert text.encode(sample).endswith("counters.jobs: 5\ncounters.größe: 2\n".encode())
+    assert json.loads(render.encode(sample))["counters"] == {"jobs": 5, "größe": 2}
     body, _ = prometheus.encode(sample, None)
     found = {family.name: family for family in families(body.decode())}
     assert found["gunicorn_app_jobs"].type == "counter"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gunicorn_raindrops.exporters import json as render
+from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.app import StatusApp
 
@@ -54,10 +55,10 @@ def header(answer, name):
 def test_text_and_json(app, take, method, path):
     """PATH is the text, PATH.json everything; each answer is a snapshot of its own."""
     status = app(path=path)
-    text = status.answer(method, path, None)
-    assert (text.status, text.body) == (200, render.text(SNAPSHOT))
-    assert text.status_line == "200 OK"
-    assert header(text, "Content-Type") == "text/plain; charset=utf-8"
+    plain = status.answer(method, path, None)
+    assert (plain.status, plain.body) == (200, text.encode(SNAPSHOT))
+    assert plain.status_line == "200 OK"
+    assert header(plain, "Content-Type") == "text/plain; charset=utf-8"
     whole = status.answer(method, f"{path}.json", None)
     assert (whole.status, json.loads(whole.body)) == (200, render.as_dict(SNAPSHOT))
     assert header(whole, "Content-Type") == "application/json"

@@ -6,14 +6,14 @@ import socket
 
 import pytest
 
-from gunicorn_raindrops.exporters import json as render
+from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import expose
 from gunicorn_raindrops.status.app import StatusApp
 
 from ..exporters.test_json import SNAPSHOT
 
-TEXT = render.text(SNAPSHOT)
+TEXT = text.encode(SNAPSHOT)
 
 
 @pytest.fixture

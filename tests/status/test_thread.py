@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gunicorn_raindrops.exporters import json as render
+from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import thread as server
 from gunicorn_raindrops.status.app import Answer, StatusApp
@@ -30,7 +31,7 @@ from ..exporters.test_json import SNAPSHOT
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 GET = b"GET /_raindrops HTTP/1.1\r\nHost: x\r\n\r\n"
-TEXT = render.text(SNAPSHOT)
+TEXT = text.encode(SNAPSHOT)
 
 
 def app(**keywords):
@@ -170,7 +171,7 @@ def test_get(serve, any_listener):
     assert headers["content-length"] == str(len(TEXT))
     code, headers, body = status.ask(b"GET /_raindrops.json HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (code, headers["content-type"]) == (200, "application/json")
-    assert body == render.json(SNAPSHOT)
+    assert body == render.encode(SNAPSHOT)
 
 
 def test_head(serve, listener):

@@ -14,14 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gunicorn_raindrops import snapshot
+from gunicorn_raindrops import sampler as sampler_module
 from gunicorn_raindrops.exporters import json as render
+from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.listeners import ListenStats
+from gunicorn_raindrops.listeners.addresses import name_of
+from gunicorn_raindrops.sampler import Sampler
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import layout as board_file
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.scoreboard.records import Marks, Reading, SlotRecord
-from gunicorn_raindrops.snapshot import Arbiter, Sampler, name_of
+from gunicorn_raindrops.snapshot import Arbiter
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -40,15 +43,13 @@ def row(slot=0, state=scoreboard.READY, calling=0, writing=0, capacity=1, **othe
 class Board:
     """A scoreboard that says what it is told to."""
 
-    def __init__(self, *rows, slots=4):
+    def __init__(self, *rows, slots=4, queued=0):
         self.rows = rows
+        self.queued = queued
         self.slots = slots
 
     def read(self):
         return Reading(self.slots, 2, 50, (1, 2, 3, 4, 5), 6, self.rows)
-
-    def saw_queued(self, queued):
-        self.queued = queued
 
     def marks(self, seconds):
         return Marks(int(seconds), 1, self.queued)
@@ -81,8 +82,8 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch):
     kernel = Kernel()
-    monkeypatch.setattr(snapshot.kernel, "tcp_listener_stats", kernel.ask)
-    monkeypatch.setattr(snapshot.kernel, "unix_listener_stats", kernel.ask)
+    monkeypatch.setattr(sampler_module.kernel, "tcp_listener_stats", kernel.ask)
+    monkeypatch.setattr(sampler_module.kernel, "unix_listener_stats", kernel.ask)
     return kernel
 
 
@@ -96,24 +97,33 @@ def sampler(board, sockets=(), others=(), warn=pytest.fail):
     return Sampler(board, ARBITER, list(sockets), tuple(others), warn)
 
 
-# Names.
+# High-water marks.
 
 
-@pytest.mark.parametrize(
-    ("family", "address", "name"),
-    [
-        (socket.AF_INET, ("127.0.0.1", 80), "127.0.0.1:80"),
-        (socket.AF_INET6, ("::1", 80, 0, 0), "[::1]:80"),
-        (socket.AF_INET6, ("::", 80, 0, 0), "[::]:80"),
-        (socket.AF_UNIX, "/run/x.sock", "/run/x.sock"),
-        (socket.AF_UNIX, "x.sock", "x.sock"),
-        (socket.AF_UNIX, b"\0name", "@name"),
-        (socket.AF_UNIX, b"\0\xff", "@\udcff"),
-    ],
-)
-def test_name_of(family, address, name):
-    """As the status shows it, from what getsockname() gives."""
-    assert name_of(family, address) == name
+def test_marks(kernel, listener):
+    """Each window's mark includes what waits now, which the scoreboard may not know yet; a window
+    that the reader asks for ends now."""
+    name = f"127.0.0.1:{listener.getsockname()[1]}"
+    kernel.stats = {name: ListenStats(0, 7, 64, 0)}
+    assert sampler(Board(queued=3), [listener]).take().marks["10s"] == Marks(10, 1, 7)
+    assert sampler(Board(queued=9), [listener]).take().marks["60s"] == Marks(60, 1, 9)
+    taken = sampler(Board(), [listener], ["/run/nginx.sock"]).take(time.time() - 30.5)
+    assert taken.marks["since"] == Marks(30, 1, 7)
+    assert set(taken.marks) == {"10s", "60s", "since"}
+
+
+def test_queued(kernel, listener):
+    """What waits at the server's own listeners is their sum; a worker marks it."""
+    name = f"127.0.0.1:{listener.getsockname()[1]}"
+    kernel.stats = {name: ListenStats(0, 7, 64, 0), "/run/nginx.sock": ListenStats(0, 100, 128, 0)}
+    board = Scoreboard(1)
+    sampling = sampler(board, [listener], ["/run/nginx.sock"])
+    assert (sampling.queued(), kernel.asked[-1]) == (7, ([name], False))
+    assert sampling.take().queued == 7
+    assert board.marks(10).queued == 0
+    taken = sampler_module.marking(sampling, board)()
+    assert (taken.queued, board.marks(10).queued) == (7, 7)
+    board.forget_file()
 
 
 # Workers.
@@ -154,8 +164,9 @@ def test_sums():
         row(3, state=scoreboard.FINISHING, calling=1, capacity=4),
     )
     taken = sampler(board).take()
+    responses = {"1xx": 1, "2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5}
     assert (taken.calling, taken.writing, taken.capacity) == (3, 3, 8)
-    assert (taken.requests, taken.responses, taken.errors) == (50, (1, 2, 3, 4, 5), 6)
+    assert (taken.requests, taken.responses, taken.errors) == (50, responses, 6)
     assert taken.untracked == 2
     assert taken.utilization == taken.saturation == 6 / 8
 
@@ -316,6 +327,6 @@ def test_scribbled_pages(pages, scribble):
     taken = sampler(board).take()
     assert len(taken.scoreboard) == 3
     assert os.getpid() in [worker.pid for worker in taken.workers]
-    json.loads(render.json(taken), parse_constant=pytest.fail)
-    render.text(taken)
+    json.loads(render.encode(taken), parse_constant=pytest.fail)
+    text.encode(taken)
     board.release(claim)

@@ -1,0 +1,17 @@
+"""A snapshot as the original's text, a line a figure. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from ..snapshot import Snapshot
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """Return the original's format, then the user's own counters; a figure that is not known has
+    no line."""
+    lines = [f"calling: {snapshot.calling}", f"writing: {snapshot.writing}"]
+    for listener in snapshot.listeners:
+        for name, figure in (("active", listener.active), ("queued", listener.queued)):
+            if figure is not None:
+                lines.append(f"{listener.address} {name}: {figure}")
+    lines += [f"counters.{counter.name}: {counter.value}" for counter in snapshot.counters or ()]
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")

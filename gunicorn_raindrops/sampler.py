@@ -1,0 +1,264 @@
+"""Takes snapshots: the scoreboard, the listeners and the arbiter at one instant.
+
+The scoreboard is read anew for each snapshot, and so is each listener's queue: both hold totals,
+and readers who ask several workers in turn must never see one go back. Counting the accepted
+connections of a busy listener costs the kernel milliseconds. That one figure, a gauge, therefore
+serves all readers for ten times as long as it took, up to a tenth of a second.
+
+Nothing here writes to the scoreboard. Its high-water mark of queued connections is raised by the
+workers, from what they sample.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from . import listeners as kernel
+from .listeners import ListenStats, addresses
+from .scoreboard import board as scoreboard
+from .scoreboard.app_counters import UserCounters
+from .scoreboard.records import Marks, Reading, SlotRecord
+from .snapshot import Arbiter, Listener, Snapshot, Worker
+
+MARKS = {"10s": 10.0, "60s": 60.0}
+"""Windows of high-water marks, beside the one that a reader asks for."""
+ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
+ACTIVE_SHARE = 10  # and times as long as it took
+
+STATES = {
+    scoreboard.CLAIMED: "starting",
+    scoreboard.STARTING: "starting",
+    scoreboard.READY: "idle",
+    scoreboard.FINISHING: "finishing",
+}
+LETTERS = {"starting": "S", "idle": "_", "calling": "C", "writing": "W", "finishing": "G"}
+
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+"""Of statuses, in the order in which the scoreboard counts them."""
+
+FAMILIES: dict[int, str] = {
+    socket.AF_INET: "inet",
+    socket.AF_INET6: "inet6",
+    socket.AF_UNIX: "unix",
+}
+
+UNKNOWN = ListenStats(None, None, None, None)
+
+
+def _names(record: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(record)}
+
+
+# What is taken over as it is.
+_OF_READING = _names(Reading) & _names(Snapshot) - {"responses"}
+_OF_SLOT = _names(SlotRecord) & _names(Worker) - {"age", "state", "started"}
+
+
+class Board(Protocol):
+    """What can be read like a scoreboard."""
+
+    def read(self) -> Reading:
+        """Return its state at this instant."""
+
+    def marks(self, seconds: float) -> Marks | None:
+        """Return the high-water marks of the last seconds."""
+
+
+class Sampler:
+    """Takes snapshots.
+
+    Args:
+        board: the scoreboard.
+        arbiter: the process that runs the workers.
+        sockets: the server's own listeners.
+        others: addresses of more listeners to report.
+        warn: called with a line when a part fails; it deals with lines that repeat.
+        counters: the user's own.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        arbiter: Arbiter,
+        sockets: list[Any],
+        others: tuple[str, ...],
+        warn: Callable[[str], None],
+        counters: UserCounters | None = None,
+    ) -> None:
+        self._board = board
+        self._counters = counters
+        self._arbiter = arbiter
+        self._listeners = _Listeners(sockets, others, warn)
+
+    def take(self, since: float | None = None) -> Snapshot:
+        """Return a snapshot of this instant, with the high-water marks since another, Unix time."""
+        listeners = self._listeners.read()
+        reading = self._board.read()
+        calling = sum(row.calling for row in reading.rows)
+        writing = sum(row.writing for row in reading.rows)
+        capacity = sum(row.capacity for row in reading.rows if row.state == scoreboard.READY)
+        queued = sum(one.queued or 0 for one in listeners if one.own)
+        known = all(one.queued is not None for one in listeners if one.own)
+        return Snapshot(
+            time=time.time(),
+            uptime=time.monotonic() - self._arbiter.started,
+            arbiter=self._arbiter,
+            calling=calling,
+            writing=writing,
+            websockets=sum(row.websockets for row in reading.rows),
+            responses=dict(zip(CLASSES, reading.responses, strict=True)),
+            capacity=capacity,
+            utilization=_ratio(calling + writing, capacity),
+            saturation=_ratio(calling + writing + queued, capacity) if known else None,
+            scoreboard=_letters(reading),
+            workers=tuple(_worker(row) for row in reading.rows),
+            listeners=listeners,
+            counters=None if self._counters is None else self._counters.read(reading.rows),
+            marks=self._marks(since, queued),
+            queued=queued,
+            **{name: getattr(reading, name) for name in _OF_READING},
+        )
+
+    def queued(self) -> int:
+        """Return how many connections wait at the server's own listeners, as far as is known."""
+        return self._listeners.queued()
+
+    def _marks(self, since: float | None, queued: int) -> Mapping[str, Marks | None]:
+        windows = dict(MARKS)
+        if since is not None:
+            windows["since"] = time.time() - since
+        marks = {window: self._board.marks(seconds) for window, seconds in windows.items()}
+        return {window: mark and _including(mark, queued) for window, mark in marks.items()}
+
+
+class _Listeners:
+    """The listeners to report: the server's own, then the others, each once."""
+
+    def __init__(
+        self, sockets: list[Any], others: tuple[str, ...], warn: Callable[[str], None]
+    ) -> None:
+        self._own = {addresses.name_of(sock.family, sock.getsockname()): sock for sock in sockets}
+        names = dict.fromkeys((*self._own, *others))
+        self._families = {name: addresses.family_of(name) for name in names}
+        # a relative path of a unix socket may read like an address
+        self._families |= {name: sock.family for name, sock in self._own.items()}
+        self._warn = warn
+        self._active: dict[str, int | None] = {}
+        self._active_until = 0.0
+
+    def read(self) -> tuple[Listener, ...]:
+        """Read their figures from the kernel."""
+        if not self._families:
+            return ()
+        began = time.monotonic()
+        count = began >= self._active_until
+        stats = self._ask(list(self._families), count)
+        if count:
+            self._active = {name: stat.active for name, stat in stats.items()}
+            now = time.monotonic()
+            self._active_until = now + min(ACTIVE_AGE, ACTIVE_SHARE * (now - began))
+        return tuple(self._listener(name, stats[name]) for name in self._families)
+
+    def queued(self) -> int:
+        """Read the queues of the server's own listeners alone, and return their sum."""
+        return sum(stat.queued or 0 for stat in self._ask(list(self._own), False).values())
+
+    def _listener(self, name: str, stat: ListenStats) -> Listener:
+        return Listener(
+            address=name,
+            family=FAMILIES[self._families[name]],
+            own=name in self._own,
+            active=self._active.get(name),
+            queued=stat.queued,
+            backlog=stat.backlog,
+            dropped=stat.dropped,
+        )
+
+    def _ask(self, names: list[str], count: bool) -> dict[str, ListenStats]:
+        unix = [name for name in names if self._families[name] == socket.AF_UNIX]
+        inet = [name for name in names if self._families[name] != socket.AF_UNIX]
+        return {
+            **self._ask_kernel(kernel.tcp_listener_stats, inet, count),
+            **self._ask_kernel(kernel.unix_listener_stats, unix, count),
+        }
+
+    def _ask_kernel(
+        self, stats: Callable[..., dict[str, ListenStats]], names: list[str], count: bool
+    ) -> dict[str, ListenStats]:
+        if not names:
+            return {}
+        try:
+            return stats(names, active=count)
+        except Exception as error:  # whatever it is, the rest of the status must be answered
+            self._warn(f"listeners cannot be read from the kernel: {error}")
+            return {name: self._from_descriptor(name) for name in names}
+
+    def _from_descriptor(self, name: str) -> ListenStats:
+        """Return what a listener's own descriptor tells without netlink."""
+        try:
+            return kernel.descriptor_stats(self._own[name].fileno())
+        except (KeyError, OSError):
+            return UNKNOWN
+
+
+def marking(sampler: Sampler, board: scoreboard.Scoreboard) -> Callable[..., Snapshot]:
+    """Return what takes snapshots in a worker, whose readers also raise the high-water mark of
+    queued connections."""
+
+    def take(since: float | None = None) -> Snapshot:
+        snapshot = sampler.take(since)
+        board.saw_queued(snapshot.queued)
+        return snapshot
+
+    return take
+
+
+_of_this_process: list[Callable[[], Snapshot]] = []
+
+
+def set_for_this_process(take: Callable[[], Snapshot]) -> None:
+    """Have `for_this_process` return this from now on."""
+    _of_this_process[:] = [take]
+
+
+def for_this_process() -> Callable[[], Snapshot] | None:
+    """Return what takes a snapshot of the server that this process is a worker of."""
+    return _of_this_process[0] if _of_this_process else None
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _including(mark: Marks, queued: int) -> Marks:
+    """Return a mark that is no lower than what was just seen."""
+    return dataclasses.replace(mark, queued=max(mark.queued or 0, queued))
+
+
+def _state(row: SlotRecord) -> str:
+    if row.state == scoreboard.READY and row.calling:
+        return "calling"
+    if row.state == scoreboard.READY and row.writing:
+        return "writing"
+    return STATES.get(row.state, "starting")
+
+
+def _worker(row: SlotRecord) -> Worker:
+    forked = row.state != scoreboard.CLAIMED
+    return Worker(
+        age=row.age if forked else None,
+        state=_state(row),
+        started=time.time() - time.monotonic() + row.started if forked else None,
+        **{name: getattr(row, name) for name in _OF_SLOT},
+    )
+
+
+def _letters(reading: Reading) -> str:
+    letters = ["."] * reading.slots
+    for row in reading.rows:
+        letters[row.slot] = LETTERS[_state(row)]
+    return "".join(letters)
