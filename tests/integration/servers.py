@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent.parent
 APPS = Path(__file__).parent
 GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin/python"}
 WAIT = 20.0
+BROKEN = (OSError, http.client.HTTPException)
+"""What a client sees of a server whose workers are killed."""
 
 
 def eventually(predicate, what, seconds=WAIT):
@@ -45,6 +47,11 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def is_reaped(pid):
+    """Tell whether a process has been waited for by its parent."""
+    return not Path(f"/proc/{pid}").exists()
 
 
 def children(pid):
@@ -267,6 +274,29 @@ class Server:
         code, body, _ = self.ask("/_raindrops.json", timeout=timeout)
         assert code == 200, body
         return json.loads(body)
+
+    def told(self):
+        """Return the status; nothing where the worker that was answering got stopped or killed."""
+        with contextlib.suppress(*BROKEN):
+            return self.status(timeout=1)
+        return {}
+
+    def heals(self, pid, is_right, what):
+        """Wait until a worker is reaped and the status is right, and return that status.
+
+        The bound is the contract's: what is asked for a second after the worker was reaped must be
+        right. How long the answer then takes is not bounded by it.
+        """
+        eventually(lambda: is_reaped(pid), f"the end of worker {pid}")
+        reaped = asked = time.monotonic()
+        while asked < reaped + WAIT:
+            asked = time.monotonic()
+            status = self.told()
+            if status and is_right(status):
+                return status
+            assert not status or asked < reaped + 1, f"{what}, a second after the end: {status}"
+            threading.Event().wait(0.01)
+        return pytest.fail(f"no answer within {WAIT} s of the end of worker {pid}")
 
     def text(self, timeout=WAIT):
         """Return the text status as a dictionary."""

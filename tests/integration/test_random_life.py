@@ -30,10 +30,10 @@ from hypothesis.stateful import (
 
 from .classes import CLASSES, LIVING
 from .load import Gate, Load
-from .servers import GUNICORNS, Server, alive, eventually
+from .servers import BROKEN, GUNICORNS, Server, alive, eventually
 from .test_clean import at_rest, descriptors, threads
 from .test_life import STAYS
-from .test_violence import BROKEN, Poll
+from .test_violence import Poll
 
 FEW = "3x10"
 WORKERS, MOST = 2, 4
@@ -143,6 +143,7 @@ class Life(RuleBasedStateMachine):
                 5,
             )
         assert self.poll.back == []
+        assert self.poll.late == []
         self.load.go_on()
 
     def settle(self):

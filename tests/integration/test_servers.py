@@ -7,7 +7,6 @@ here, each in a small prefork of the tests' own; uWSGI), and servers that spawn 
 
 import collections
 import functools
-import http.client
 import os
 import signal
 import socket
@@ -18,13 +17,12 @@ import pytest
 
 from gunicorn_raindrops.counting import slots
 
-from .servers import APPS, WAIT, Server, alive, children, connect, eventually
+from .servers import APPS, BROKEN, WAIT, Server, alive, children, connect, eventually
 from .test_exact import Client
 
 REQUESTS = 4000
 CLIENTS = 6
 BIN = Path(sys.executable).parent
-BROKEN = (OSError, http.client.HTTPException)
 
 PREFORK = [sys.executable, str(APPS / "prefork.py")]
 COMMANDS = {

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -108,8 +107,8 @@ def test_websockets(serve, gunicorn, kind):
         status = open_ones(server, 8)
         victim = max(status["workers"], key=lambda worker: worker["websockets"])
         os.kill(victim["pid"], signal.SIGKILL)
-        eventually(lambda: not Path(f"/proc/{victim['pid']}").exists(), "reaped")
-        open_ones(server, 8 - victim["websockets"])
+        left = 8 - victim["websockets"]
+        server.heals(victim["pid"], lambda status: status["websockets"] == left, f"{left} open")
         for one in held:
             one.close()
         open_ones(server, 0)
