@@ -1,14 +1,12 @@
-"""The status URL: which URL has which body, and who may read it.
+"""The status URL: which path has which body.
 
-`StatusApp` knows neither sockets nor servers: the status thread asks it for the answers on the
-status address, and the wrapper around the application for those on the application's own
-listeners, where `expose` is on.
+`StatusApp` knows neither sockets nor servers. The status thread asks it for the answers on the
+status address, and `expose` for those on the application's own listeners.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,15 +15,12 @@ from typing import Any
 from ..exporters import json, text
 from ..settings import Settings
 from ..snapshot import Snapshot
+from .access import Access
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 METRICS = "/metrics"
 """Where Prometheus looks unless told otherwise."""
-
-FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "PROXY_PROTOCOL")
-"""What in a WSGI environ says that the peer speaks for somebody else (the last: that gunicorn
-read a PROXY line, whose addresses the client may have made up)."""
 
 
 @dataclass(frozen=True)
@@ -150,14 +145,9 @@ class StatusApp:
     def __init__(
         self, settings: Settings, take: Callable[..., Snapshot], warn: Callable[[str], None]
     ) -> None:
-        self._settings = settings
+        self._access = Access(settings)
         self._take = take
         self._warn = warn
-        self._networks = settings.networks
-        if settings.token is not None:
-            import hmac  # not above: it brings along hashlib, which most servers have no need of
-
-            self._is_same = hmac.compare_digest
         self._renderers: dict[str, Renderer] = {
             settings.path: _text,
             f"{settings.path}.json": _json,
@@ -196,7 +186,7 @@ class StatusApp:
         accept: str | None,
         query: str,
     ) -> Answer:
-        if not self._may_read(authorization):
+        if not self._access.may_read(authorization):
             return UNAUTHORIZED
         if method not in ("GET", "HEAD"):
             return NOT_ALLOWED
@@ -209,14 +199,6 @@ class StatusApp:
             return BAD_SINCE
         return renderers[path](self._take(float(since[1])), accept)
 
-    def _may_read(self, authorization: str | None) -> bool:
-        token = self._settings.token
-        if token is None:
-            return True
-        scheme, _, given = (authorization or "").partition(" ")
-        same = self._is_same(given.strip().encode(errors="replace"), token.encode())
-        return same and scheme.lower() == "bearer"
-
     def serves(self, path: Any) -> bool:
         """Tell whether a path is one of the status."""
         return path in self._renderers
@@ -224,7 +206,7 @@ class StatusApp:
     def exposes_to(self, environ: Mapping[str, Any]) -> bool:
         """Tell whether a request on the application's listener is for the status: it asks for it,
         and its peer may read it. Any other is the application's."""
-        return self.serves(environ.get("PATH_INFO")) and self._admits(environ)
+        return self.serves(environ.get("PATH_INFO")) and self._access.admits(environ)
 
     def exposed(self, environ: Mapping[str, Any]) -> Answer:
         """Return the answer to a request that `exposes_to` has passed."""
@@ -236,17 +218,3 @@ class StatusApp:
             environ.get("HTTP_ACCEPT"),
             environ.get("QUERY_STRING", ""),
         )
-
-    def _admits(self, environ: Mapping[str, Any]) -> bool:
-        if any(name in environ for name in FORWARDED):
-            return False
-        peer = environ.get("REMOTE_ADDR", "")
-        if not peer:
-            return self._settings.allows_unix
-        try:
-            address = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped  # an IPv4 client of a dual-stack listener
-        return any(address in network for network in self._networks)

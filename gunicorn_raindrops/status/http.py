@@ -1,13 +1,30 @@
-"""A request's head, as much of HTTP/1 as the status thread needs (RFC 9112, sections 2 to 5).
+"""HTTP/1, as much as the status needs (RFC 9112): a request's head, and one connection.
 
-Strict in what it takes, since it is the first to see what strangers send; it keeps nothing but
-what the status asks for. Its own few lines instead of h11, which is half a MiB in every worker.
+A head is parsed with as much care as anything that strangers send, and nothing is kept of it but
+what the status asks for. These few lines stand in for h11, which takes half a MiB in every worker.
+A connection serves one request. It is told when its descriptor is ready, and never waits itself.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import select
+import time
+from collections.abc import Callable
 from typing import NamedTuple
+
+from .._native._counters import ffi, lib
+from .app import Answer, StatusApp
+
+MAX_REQUEST = 8192  # bytes of request line and headers
+REQUEST_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+LINGER_SECONDS = 1.0
+
+AGAIN = (-errno.EAGAIN, -errno.EWOULDBLOCK, -errno.EINTR)
+_now = time.monotonic
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _END = re.compile(rb"\r?\n\r?\n")
@@ -71,3 +88,79 @@ def _header(line: bytes) -> tuple[bytes, bytes]:
     if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)):
         raise ValueError("malformed header")
     return name.lower(), value.strip(b" \t")
+
+
+class Connection:
+    """One client. Its request is read, then it is answered, then its end is awaited.
+
+    Attributes:
+        fd: its descriptor, which does not block.
+        events: what to wait for before `step` is called again.
+        deadline: until when, in seconds of the monotonic clock.
+        step: goes on as far as it can; returns whether the connection goes on.
+    """
+
+    def __init__(self, fd: int, app: StatusApp) -> None:
+        self.fd = fd
+        self.deadline = _now() + REQUEST_SECONDS
+        self.step: Callable[[], bool] = self._read
+        self.events = select.POLLIN
+        self._app = app
+        self._head = b""
+        self._buffer = ffi.new("char[]", MAX_REQUEST)
+        self._answer = b""
+
+    def expire(self) -> None:
+        """End it at its deadline; a client whose request has not arrived is told why."""
+        if self.step == self._read:
+            self._respond(Answer(408, b"request timeout\n"), "GET")
+            lib.grd_send(self.fd, self._answer, len(self._answer))
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        lib.grd_shutdown(self.fd)
+        os.close(self.fd)
+
+    def _read(self) -> bool:
+        got = lib.grd_receive(self.fd, self._buffer, MAX_REQUEST)
+        if got in AGAIN:
+            return True
+        if got <= 0:
+            return False
+        self._head += ffi.buffer(self._buffer, got)[:]
+        try:
+            request = parse(self._head[:MAX_REQUEST])  # a body may be behind it
+        except ValueError:
+            return self._respond(Answer(400, b"bad request\n"), "GET")
+        if request is not None:
+            return self._respond(self._app.answer(*request), request.method)
+        if len(self._head) >= MAX_REQUEST:
+            return self._respond(Answer(431, b"request too large\n"), "GET")
+        return True
+
+    def _respond(self, answer: Answer, method: str) -> bool:
+        lines = [f"HTTP/1.1 {answer.status_line}"]
+        lines += [f"{name}: {value}" for name, value in answer.all_headers()]
+        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+        self._answer = head if method == "HEAD" else head + answer.body
+        self.step, self.events = self._write, select.POLLOUT
+        self.deadline = _now() + ANSWER_SECONDS
+        return self._write()
+
+    def _write(self) -> bool:
+        while self._answer:
+            sent = lib.grd_send(self.fd, self._answer, len(self._answer))
+            if sent < 0:
+                return sent in AGAIN
+            self._answer = self._answer[sent:]
+        lib.grd_shutdown(self.fd)
+        self.step, self.events = self._linger, select.POLLIN
+        self.deadline = _now() + LINGER_SECONDS
+        return self._linger()
+
+    def _linger(self) -> bool:
+        """Read on to the client's end: closing on unread bytes would reset the connection, and
+        the client might lose the answer (RFC 9112, section 9.6)."""
+        got = lib.grd_receive(self.fd, self._buffer, MAX_REQUEST)
+        return got > 0 or got in AGAIN

@@ -1,25 +1,25 @@
-"""The thread that serves the status address, in each worker, and does what is due each second.
+"""The thread that serves the status address, in each worker, and runs what is due each second.
 
-Who owns what. The arbiter opens one listening socket before it forks; the thread of every worker
-waits on it, so whichever worker is free answers, also while all are busy with requests. The
-thread owns its connections, and shares nothing with the application but the interpreter.
+Who owns what. The arbiter opens one listening socket before it forks. The threads of all workers
+wait on it, so the worker that is free answers, and one does even while all are busy with requests.
+A thread owns its connections. It shares nothing with the application but the interpreter.
 
-It takes a connection only once it holds the GIL, and keeps the GIL from there to the answer's
-last byte where the request has arrived already (TCP_DEFER_ACCEPT sees to that): a worker stuck
-in C code cannot swallow a request that another worker could answer.
+A thread accepts a connection only once it holds the GIL. If the request has arrived by then
+(TCP_DEFER_ACCEPT sees to that), it keeps the GIL up to the answer's last byte. So a worker that is
+stuck in C code cannot swallow a request that another worker could answer.
 
-It is a thread of the interpreter's, also where gevent or eventlet have patched that, and answers
-while their hub is blocked. Nothing in it takes a lock, imports, or logs (`warn` sees to that):
-under those two all of it belongs to the hub.
+The thread is one of the interpreter's, also where gevent or eventlet have patched threads away, and
+answers while their hub is blocked. It takes no lock, imports nothing and logs nothing (`warn` sees
+to that): under those two all of this belongs to the hub.
 
-A client that sends nothing, rubbish or half a request holds one place out of a few for two
-seconds; when all places are taken the one that waited longest goes.
+A client that sends nothing, rubbish or half a request holds one of few connections for two seconds.
+When all are taken, the one that waited longest is closed.
 
-It is the arbiter's address: when the arbiter dies, its orphans let go of it at once, for the next
-one to take, however long their last requests last. A worker that ends lets the thread finish the
-answer that it is about.
+The address is the arbiter's. When the arbiter dies, its orphans close the listener at once, for the
+next arbiter to bind, however long their last requests take. A worker that ends lets the thread
+finish the answer that it is about.
 
-What fork does to it: a child has no such thread, only copies of its descriptors. Connections are
+What fork does to it: a child has copies of its descriptors, but no such thread. Connections are
 shut down, not just closed, so that their clients see the end in spite of such copies.
 """
 
@@ -40,22 +40,17 @@ from pathlib import Path
 from typing import Any
 
 from .. import unpatched
-from .._native._counters import ffi, lib
+from .._native._counters import lib
 from ..listeners.addresses import Address
-from . import http as http_head
-from .app import Answer, StatusApp
+from .app import StatusApp
+from .http import AGAIN, Connection
 
-MAX_REQUEST = 8192  # bytes of request line and headers
-MAX_PLACES = 32
-REQUEST_SECONDS = 2.0
-ANSWER_SECONDS = 5.0
-LINGER_SECONDS = 1.0
+MAX_CONNECTIONS = 32  # of one thread
 TICK_SECONDS = 1.0
 FINISH_SECONDS = 0.5
 OUT_OF_DESCRIPTORS_SECONDS = 0.25
 BACKLOG = 128
 
-_AGAIN = (-errno.EAGAIN, -errno.EWOULDBLOCK, -errno.EINTR)
 _now = time.monotonic
 
 
@@ -84,7 +79,7 @@ def open_listener(address: Address) -> Any:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more; anything else stays and is in the way."""
+    """Remove a socket that nobody listens on any more. Anything else stays, and bind(2) fails."""
     with contextlib.suppress(OSError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
@@ -104,84 +99,14 @@ def _watched(pid: int) -> int | None:
         return None
 
 
-class Connection:
-    """One client: first its request is read, then it is answered, then its end is awaited."""
-
-    def __init__(self, fd: int, app: StatusApp) -> None:
-        self.fd = fd
-        self.deadline = _now() + REQUEST_SECONDS
-        self.step: Callable[[], bool] = self._read
-        self.events = select.POLLIN
-        self._app = app
-        self._head = b""
-        self._buffer = ffi.new("char[]", MAX_REQUEST)
-        self._answer = b""
-
-    def expire(self) -> None:
-        """Say why, if there is still something to say, and end it."""
-        if self.step == self._read:
-            self._respond(Answer(408, b"request timeout\n"), "GET")
-            lib.grd_send(self.fd, self._answer, len(self._answer))
-        self.close()
-
-    def close(self) -> None:
-        """Let the client go."""
-        lib.grd_shutdown(self.fd)
-        os.close(self.fd)
-
-    def _read(self) -> bool:
-        """Read what is there; True while the connection goes on, as for all steps."""
-        got = lib.grd_receive(self.fd, self._buffer, MAX_REQUEST)
-        if got in _AGAIN:
-            return True
-        if got <= 0:
-            return False
-        self._head += ffi.buffer(self._buffer, got)[:]
-        try:
-            request = http_head.parse(self._head[:MAX_REQUEST])  # a body may be behind it
-        except ValueError:
-            return self._respond(Answer(400, b"bad request\n"), "GET")
-        if request is not None:
-            return self._respond(self._app.answer(*request), request.method)
-        if len(self._head) >= MAX_REQUEST:
-            return self._respond(Answer(431, b"request too large\n"), "GET")
-        return True
-
-    def _respond(self, answer: Answer, method: str) -> bool:
-        lines = [f"HTTP/1.1 {answer.status_line}"]
-        lines += [f"{name}: {value}" for name, value in answer.all_headers()]
-        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
-        self._answer = head if method == "HEAD" else head + answer.body
-        self.step, self.events = self._write, select.POLLOUT
-        self.deadline = _now() + ANSWER_SECONDS
-        return self._write()
-
-    def _write(self) -> bool:
-        while self._answer:
-            sent = lib.grd_send(self.fd, self._answer, len(self._answer))
-            if sent < 0:
-                return sent in _AGAIN
-            self._answer = self._answer[sent:]
-        lib.grd_shutdown(self.fd)
-        self.step, self.events = self._linger, select.POLLIN
-        self.deadline = _now() + LINGER_SECONDS
-        return self._linger()
-
-    def _linger(self) -> bool:
-        """Read on to the client's end: closing on unread bytes would reset the connection, and
-        the client might lose the answer (RFC 9112, section 9.6)."""
-        got = lib.grd_receive(self.fd, self._buffer, MAX_REQUEST)
-        return got > 0 or got in _AGAIN
-
-
 class StatusServer:
     """Serves a `StatusApp` on a listening socket, in a thread of its own.
 
     Args:
         listener: from `open_listener`; None: there is no status address, only the tick.
-        app: what answers.
+        app: makes the answers.
         warn: called with a line when something fails.
-        arbiter: the pid of this process's parent, with which it goes.
+        arbiter: the pid of this process's parent; when that dies, the listener is closed.
         tick: called once a second, until it raises.
     """
 
@@ -220,8 +145,8 @@ class StatusServer:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _finish(self) -> None:
-        """Take no more connections, and wait for the answer under way: the interpreter's end would
-        stop the thread in its midst. A child that the application forked has no such thread."""
+        """Take no more connections, and wait for the answer under way, in which the interpreter's
+        end would stop the thread. A child that the application forked has no such thread."""
         until = _now() + FINISH_SECONDS
         if self._pid == os.getpid():
             self._finishing = True
@@ -263,7 +188,7 @@ class StatusServer:
             self._warn(f"what is due each second is left out: {type(error).__name__}: {error}")
 
     def _stop_listening(self) -> None:
-        """Leave the listener to whoever else has it."""
+        """Close the listener; other processes may still have it."""
         if self._arbiter is not None:
             self._poll.unregister(self._arbiter)
             os.close(self._arbiter)
@@ -283,10 +208,10 @@ class StatusServer:
     def _accept(self) -> None:
         fd = lib.grd_accept(self._listener.fileno())
         if fd < 0:
-            if fd not in (*_AGAIN, -errno.ECONNABORTED):
+            if fd not in (*AGAIN, -errno.ECONNABORTED):
                 self._sleep(OUT_OF_DESCRIPTORS_SECONDS)  # the listener stays readable: do not spin
             return  # another worker's thread was quicker
-        if len(self._connections) >= MAX_PLACES:
+        if len(self._connections) >= MAX_CONNECTIONS:
             self._drop(next(iter(self._connections.values()))).close()
         connection = Connection(fd, self._app)
         self._connections[fd] = connection

@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 from gunicorn_raindrops.exporters import json as render
 from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.settings import load
+from gunicorn_raindrops.status import http
 from gunicorn_raindrops.status import thread as server
 from gunicorn_raindrops.status.app import Answer, StatusApp
-from gunicorn_raindrops.status.thread import Connection, StatusServer, open_listener
+from gunicorn_raindrops.status.http import Connection
+from gunicorn_raindrops.status.thread import StatusServer, open_listener
 
 from ..conftest import WAIT, descriptors
 from ..exporters.test_json import SNAPSHOT
@@ -64,8 +66,8 @@ class Status:
 
     def _serve(self, link, app, patience, prepare):
         for name, seconds in patience.items():
-            assert hasattr(server, name)
-            setattr(server, name, seconds)
+            assert hasattr(http, name)
+            setattr(http, name, seconds)
         warn = lambda line: link.say(b"warning: " + line.encode())  # noqa: E731
         StatusServer(self.listener, app, warn, os.getppid()).start()
         link.say(b"ready")
@@ -525,7 +527,7 @@ def test_more_clients_than_places(serve, unix):
     """When all places are held the one that waited longest goes, and the newcomer is served."""
     status = serve(unix)
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(status.connect()) for _ in range(server.MAX_PLACES + 8)]
+        silent = [stack.enter_context(status.connect()) for _ in range(server.MAX_CONNECTIONS + 8)]
         began = time.monotonic()
         for _ in range(5):
             assert status.ask()[0] == 200
@@ -713,7 +715,7 @@ def test_a_child_of_a_worker_holds_no_evicted_client(serve, unix):
     """Nor those that are let go without an answer."""
 
     def fork_then(link):
-        server.MAX_PLACES = 1
+        server.MAX_CONNECTIONS = 1
         link.hear()
         fork_one(link)
 

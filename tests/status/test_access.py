@@ -1,0 +1,91 @@
+"""Who may read the status; test_app.py has what becomes of those who may not."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gunicorn_raindrops.settings import load
+from gunicorn_raindrops.status.access import Access
+
+
+@pytest.mark.parametrize(
+    ("given", "may_read"),
+    [
+        ("Bearer s3cret", True),
+        ("bearer  s3cret ", True),
+        ("Bearer s3cre", False),
+        ("Basic s3cret", False),
+        ("s3cret", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_token(given, may_read):
+    """A bearer token in whatever case of the scheme; without one in the settings, anything."""
+    assert Access(load({"token": "s3cret"}, {})).may_read(given) is may_read
+    assert Access(load({}, {})).may_read(given)
+
+
+def test_a_server_without_token_imports_no_hashes():
+    """hashlib would be memory of every worker."""
+    code = (
+        "import sys; from gunicorn_raindrops.settings import load; "
+        "from gunicorn_raindrops.status.access import Access; Access(load({}, {})); "
+        "print('hashlib' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("allow", "peer", "admitted"),
+    [
+        ("127.0.0.1,::1", "127.0.0.1", True),
+        ("127.0.0.1,::1", "::1", True),
+        ("127.0.0.1,::1", "127.0.0.2", False),
+        ("127.0.0.1,::1", "10.0.0.1", False),
+        ("127.0.0.1,::1", "::2", False),
+        ("127.0.0.1,::1", "", False),
+        ("127.0.0.1", "::ffff:127.0.0.1", True),
+        ("127.0.0.1", "::ffff:10.0.0.1", False),
+        ("127.0.0.1", "::1", False),
+        ("10.0.0.0/8", "10.255.0.1", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.0.0.0/8", "::ffff:10.1.1.1", True),
+        ("fe80::/10", "fe80::1%eth0", True),
+        ("fe80::/10", "fe80::1", True),
+        ("2001:db8::/32", "2001:db8::5", True),
+        ("2001:db8::/32", "2001:db9::5", False),
+        ("0.0.0.0/0", "::1", False),
+        ("0.0.0.0/0,::/0", "::1", True),
+        ("unix", "", True),
+        ("unix", "127.0.0.1", False),
+        ("unix,127.0.0.1", "127.0.0.1", True),
+        ("", "127.0.0.1", False),
+        ("", "", False),
+        ("127.0.0.1", "localhost", False),
+        ("127.0.0.1", "127.0.0.1, 10.0.0.1", False),
+        ("127.0.0.1", " 127.0.0.1", False),
+        ("127.0.0.1", "0127.0.0.1", False),
+        ("127.0.0.1", "unknown", False),
+    ],
+)
+def test_who_is_admitted(allow, peer, admitted):
+    """Peers in one of the networks, those of a dual-stack listener by their IPv4 address, and
+    peers of a unix listener, which have no address, only where `allow` says `unix`."""
+    access = Access(load({"allow": allow}, {}))
+    assert access.admits({"REMOTE_ADDR": peer}) is admitted
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", ""])
+@pytest.mark.parametrize("value", ["127.0.0.1", "10.0.0.1", ""])
+@pytest.mark.parametrize(
+    "name", ["HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "PROXY_PROTOCOL"]
+)
+def test_forwarded_requests_are_never_local(name, value, peer):
+    """A proxy on this machine speaks for somebody else, whom it names or does not."""
+    access = Access(load({"allow": "0.0.0.0/0,::/0,unix"}, {}))
+    assert access.admits({"REMOTE_ADDR": peer})
+    assert not access.admits({"REMOTE_ADDR": peer, name: value})
