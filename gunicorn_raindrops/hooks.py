@@ -1,4 +1,4 @@
-"""The Gunicorn server hooks: the only room that knows gunicorn's objects, but for its workers.
+"""The Gunicorn server hooks, and `install`: the only room that imports gunicorn.
 
 In a gunicorn.conf.py without hooks of its own:
 
@@ -10,14 +10,17 @@ In one that has some, as its last line:
 
 Theory of operation. In the arbiter, `on_starting` makes the scoreboard, `when_ready` opens the
 status address, and `pre_fork` claims a slot for the worker to come. In the worker, `post_fork`
-takes the slot over, `post_worker_init` wraps the application and starts the status thread. Then,
-a request: `pre_request` begins it, the wrapper turns calling into writing when the application's
-callable has returned, `post_request` ends it; `workers` knows for which worker classes it is so,
-and what counts in the others. On its way out `worker_exit` says why it goes. In the arbiter again,
-`child_exit` frees the slot.
+takes the slot over, and `post_worker_init` wraps the application and starts the status thread.
+Then a request: `pre_request` begins it, the wrapper moves it from calling to writing when the
+application's callable has returned, and `post_request` ends it. What each of the three does is
+said by the worker's strategy (see `worker_classes`). When the worker ends, `worker_exit` counts
+why. In the arbiter again, `child_exit` frees the slot.
 
-gunicorn calls none of this under guard: an exception in `pre_fork` or `child_exit` would end the
-arbiter, one in `pre_request` the request. So each hook that does more than count runs under
+All that a process holds is in `_process`: in the arbiter its `ArbiterSide`; in a worker, from
+`post_fork` on, its `WorkerSide` and its strategy.
+
+gunicorn catches nothing that a hook raises: an exception in `pre_fork` or `child_exit` would end
+the arbiter, one in `pre_request` the request. So each hook that does more than count runs under
 `_guard`, the one boundary where a failure becomes one logged warning.
 """
 
@@ -39,16 +42,18 @@ from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
 from . import __version__, settings, unpatched
-from .arbiter_side import Ended, Push, Runtime
+from .arbiter_side import ArbiterSide, defer_accept
 from .counting import attached
 from .counting.queue_header import QueueHeader
 from .scoreboard import app_counters as user_counters
 from .scoreboard import board as scoreboard
 from .scoreboard import exits
+from .scoreboard.claims import Ended
 from .snapshot import Arbiter
 from .worker_classes import strategy_for
 from .worker_classes.base import Strategy, before
 from .worker_classes.threads import Sync
+from .worker_side import Push, WorkerSide
 
 # What `import *` brings into a gunicorn.conf.py: there, any other name that is also one of
 # gunicorn's settings would set it.
@@ -80,8 +85,12 @@ class _Process:
     """What this module keeps in one process, arbiter or worker; a fork copies it."""
 
     def __init__(self) -> None:
-        self.runtime: Runtime | None = None
+        self.arbiter: ArbiterSide | None = None
+        """What the arbiter holds; None in a worker."""
+        self.worker: WorkerSide | None = None
+        """What the worker holds; None in the arbiter."""
         self.strategy: Strategy = Sync()
+        """How this worker's requests are counted."""
         self.warned: set[str] = set()
         self.debugging = True
         self.aborted = False
@@ -131,7 +140,7 @@ def on_starting(server: Any) -> None:
 
 @_guard
 def _start(server: Any, chosen: settings.Settings) -> None:
-    _process.runtime = Runtime.start(
+    _process.arbiter = ArbiterSide.start(
         chosen,
         functools.partial(_warn, server.log),
         functools.partial(server.log.warning, "gunicorn-raindrops: %s"),
@@ -143,8 +152,8 @@ def _start(server: Any, chosen: settings.Settings) -> None:
 def _start_late(server: Any, chosen: settings.Settings) -> None:
     """Start while the server runs: the hooks first appeared at a HUP."""
     _start(server, chosen)
-    if _process.runtime is not None:
-        _process.runtime.open()
+    if _process.arbiter is not None:
+        _process.arbiter.open()
 
 
 @_guard
@@ -156,11 +165,11 @@ def on_reload(server: Any) -> None:
     except ValueError as error:
         server.log.warning("gunicorn-raindrops: %s; the settings stay as they were", error)
         return
-    if _process.runtime is None:
+    if _process.arbiter is None:
         _start_late(server, chosen)
     else:
         _process.warned.clear()
-        _process.runtime.reload(chosen, alone=_is_alone(server))
+        _process.arbiter.reload(chosen, alone=_is_alone(server))
     _try_listeners(server)
 
 
@@ -173,15 +182,15 @@ def _is_alone(server: Any) -> bool:
 def when_ready(server: Any) -> None:
     """Open the status address, and try the listeners once: a failure is warned of here, not by
     every worker anew."""
-    if _process.runtime is not None:
-        _process.runtime.open()
+    if _process.arbiter is not None:
+        _process.arbiter.open()
     if strategy_for(server.worker_class) is None:
         _warn(
             server.log,
             f"requests are not counted with worker class {server.cfg.worker_class_str}, "
             "which is not one of those that are known",
         )
-    exposes = _process.runtime is not None and _process.runtime.settings.expose
+    exposes = _process.arbiter is not None and _process.arbiter.settings.expose
     if exposes and _hides_peers(server.cfg):
         _warn(server.log, "expose: with proxy_protocol clients name themselves; nobody may read")
     _try_listeners(server)
@@ -191,27 +200,27 @@ def when_ready(server: Any) -> None:
 
 
 def _try_listeners(server: Any) -> None:
-    runtime = _process.runtime
-    if runtime is not None:
-        arbiter = _identity(server.cfg, server.pid, runtime.started)
-        runtime.try_listeners(arbiter, server.LISTENERS)
-        runtime.defer_accept(server.LISTENERS)
+    arbiter = _process.arbiter
+    if arbiter is not None:
+        identity = _identity(server.cfg, server.pid, arbiter.started)
+        arbiter.try_listeners(identity, server.LISTENERS)
+        arbiter.defer_accept(server.LISTENERS)
 
 
 @_guard
 def pre_fork(server: Any, worker: Any) -> None:
     """Claim a slot for a worker; free those whose workers went without `child_exit`."""
-    if _process.runtime is None:
+    if _process.arbiter is None:
         _start_late(server, settings.load(_keywords, os.environ))
-    if _process.runtime is not None:
-        _process.runtime.claim(worker, lambda old: _end_of(old) if _is_gone(server, old) else None)
+    if _process.arbiter is not None:
+        _process.arbiter.claim(worker, lambda old: _end_of(old) if _is_gone(server, old) else None)
 
 
 def _is_gone(server: Any, worker: Any) -> bool:
     """Tell whether a worker is no more.
 
-    gunicorn forgets it when it was reaped; before 24 it never does where that was before the
-    worker was registered.
+    gunicorn forgets a worker when it reaps it. Before 24 it never forgets one that it has reaped
+    before it registered it.
     """
     if not isinstance(worker.pid, int):  # it is being forked
         return False
@@ -219,7 +228,8 @@ def _is_gone(server: Any, worker: Any) -> bool:
 
 
 def _end_of(worker: Any) -> Ended:
-    """How a worker ended that did not say so itself. gunicorn tells no hook its exit status."""
+    """Return how a worker ended, unless it says so itself. gunicorn tells no hook the exit
+    status."""
     return worker.pid, exits.TIMEOUT if worker.aborted else exits.KILLED
 
 
@@ -228,12 +238,12 @@ def child_exit(server: Any, worker: Any) -> None:
 
     Before gunicorn 24 this runs inside a signal handler: no lock, no logging.
     """
-    runtime = _process.runtime
-    if runtime is not None:
+    arbiter = _process.arbiter
+    if arbiter is not None:
         try:
-            runtime.release(worker, _end_of(worker), _pid)
+            arbiter.release(worker, _end_of(worker), _pid)
         except Exception as error:
-            runtime.later(f"child_exit failed: {type(error).__name__}: {error}")
+            arbiter.later(f"child_exit failed: {type(error).__name__}: {error}")
 
 
 def _pid(worker: Any) -> int | None:
@@ -244,15 +254,15 @@ def _pid(worker: Any) -> int | None:
 @_guard
 def pre_exec(server: Any) -> None:
     """Hand scoreboard and status address on to the next arbiter (USR2)."""
-    if _process.runtime is not None:
-        server.cfg.env_orig.update(_process.runtime.bequeath())
+    if _process.arbiter is not None:
+        server.cfg.env_orig.update(_process.arbiter.hand_over())
 
 
 @_guard
 def on_exit(server: Any) -> None:
     """Remove what this server has put into the file system."""
-    if _process.runtime is not None:
-        _process.runtime.stop(alone=_is_alone(server))
+    if _process.arbiter is not None:
+        _process.arbiter.stop(alone=_is_alone(server))
 
 
 def _identity(cfg: Any, pid: int, started: float) -> Arbiter:
@@ -264,43 +274,44 @@ def _identity(cfg: Any, pid: int, started: float) -> Arbiter:
 
 @_guard
 def post_fork(server: Any, worker: Any) -> None:
-    """Take over the slot that the arbiter claimed, and see the end coming."""
-    runtime, strategy = _process.runtime, strategy_for(type(worker))
-    if runtime is None:
+    """Take over the slot that the arbiter claimed, and watch for the worker's end."""
+    arbiter, strategy = _process.arbiter, strategy_for(type(worker))
+    if arbiter is None:
         return
-    runtime.take(worker, worker.age, strategy.capacity(worker) if strategy else 0)
+    _process.arbiter, _process.worker = None, arbiter.worker_side(worker)
+    _process.worker.take_over(worker.age, strategy.capacity(worker) if strategy else 0)
     if strategy:
         strategy.watch_exit(worker)
         before(worker, strategy.abort, _aborting)
 
 
 def _aborting() -> None:
-    """SIGABRT is the arbiter's timeout: whatever this worker is in is what it is killed in."""
+    """Keep the requests in flight: SIGABRT is the arbiter's timeout, and kills this worker."""
     _process.aborted = True
     attached.keep_current()
 
 
 @_guard
 def post_worker_init(worker: Any) -> None:
-    """Start the status thread, and decide how this worker's requests are counted."""
-    runtime, strategy = _process.runtime, strategy_for(type(worker))
-    if runtime is None or strategy is None:
+    """Start the status thread, and choose the strategy by which requests are counted."""
+    mine, strategy = _process.worker, strategy_for(type(worker))
+    if mine is None or strategy is None:
         _process.strategy = Strategy()
         return
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
-    arbiter = _identity(worker.cfg, worker.ppid, runtime.started)
+    identity = _identity(worker.cfg, worker.ppid, mine.started)
     warn = _warner(worker)
-    app = runtime.serve(arbiter, worker.sockets, warn, _pusher(worker.cfg, warn))
-    exposes = runtime.settings.expose and not _hides_peers(worker.cfg)
-    header = QueueHeader(worker.cfg.forwarded_allow_ips) if runtime.settings.queue_header else None
+    app = mine.serve(identity, worker.sockets, warn, _pusher(worker.cfg, warn))
+    exposes = mine.settings.expose and not _hides_peers(worker.cfg)
+    header = QueueHeader(worker.cfg.forwarded_allow_ips) if mine.settings.queue_header else None
     counting = _process.strategy = strategy(header)
     if not counting.has_hooks:
         _put_back(worker.cfg)
     counting.wrap(worker, app if exposes else None)
     counting.watch_signals(functools.partial(_leave, worker, None))
-    if worker.cfg.reuse_port:  # the listeners are this worker's own
-        runtime.defer_accept(worker.sockets)
+    if worker.cfg.reuse_port and mine.settings.defer_accept:
+        defer_accept(worker.sockets, True)  # the listeners are this worker's own
     attached.ready()
 
 
@@ -308,32 +319,35 @@ def _pusher(cfg: Any, warn: Callable[[str], None]) -> Push | None:
     """Return what sends snapshots where gunicorn's own statsd settings say; None for nowhere."""
     if cfg.statsd_host is None:
         return None
-    from .exporters import statsd  # nobody else pays for it
+    from .exporters import statsd  # a worker without statsd does not pay for it
 
     return statsd.Pusher(cfg.statsd_host, cfg.statsd_prefix, cfg.dogstatsd_tags, warn).push
 
 
 @_guard
 def worker_exit(server: Any, worker: Any) -> None:
-    """Count why this worker ends. Before gunicorn 24 the arbiter calls this, too, for a worker
-    that it finds gone, and a process that the application has forked may always."""
+    """Count why this worker ends.
+
+    Other processes call this, too: before gunicorn 24 the arbiter, for a worker that it finds
+    gone, and in any version a child that the application has forked.
+    """
     _leave(worker, _error())
 
 
 def _leave(worker: Any, error: BaseException | None) -> None:
     cause = _cause(worker, error)
-    if _process.runtime is not None and worker.pid == os.getpid() and cause is not None:
-        _process.runtime.leave(cause)
+    if _process.worker is not None and worker.pid == os.getpid() and cause is not None:
+        _process.worker.leave(cause)
 
 
 def _cause(worker: Any, error: BaseException | None) -> str | None:
-    """Return why a worker ends whose `error` ends it; None if that is the arbiter's to say."""
+    """Return why a worker ends, given the error that ends it; None if only its arbiter knows."""
     if _process.aborted:
         return None
     code = error.code if isinstance(error, SystemExit) else error
     if not code:
         return exits.MAX_REQUESTS if worker.nr >= worker.max_requests else exits.GRACEFUL
-    # gunicorn's asgi and uvicorn's workers boot on, with the lifespan, when it says booted
+    # gunicorn's asgi and uvicorn's workers run the lifespan's start after they are marked booted
     return exits.FAILED if worker.booted and code not in _NOT_BOOTED else exits.BOOT_FAILURE
 
 
@@ -343,8 +357,8 @@ _NOT_BOOTED = (gunicorn_arbiter.Arbiter.WORKER_BOOT_ERROR, gunicorn_arbiter.Arbi
 def _warner(worker: Any) -> Callable[[str], None]:
     """Return what the status thread warns with.
 
-    Where logging's locks are a hub's, that thread must not touch them: the worker then logs for it,
-    at its next heartbeat.
+    Where gevent or eventlet has patched logging's locks, that thread must not touch them. The
+    worker then logs for it, at its next heartbeat.
     """
     warn = functools.partial(_warn, worker.log)
     if not unpatched.is_patched():
@@ -360,8 +374,8 @@ def _warner(worker: Any) -> Callable[[str], None]:
 
 
 def _put_back(cfg: Any) -> None:
-    """Put gunicorn's own request hooks back where ours have nothing to do: its asgi worker makes
-    more of a request, and waits for more, when it sees others."""
+    """Put gunicorn's own request hooks back where ours have nothing to do: with others its asgi
+    worker does more for each request, and waits longer for its end."""
     for name in ("pre_request", "post_request"):
         setting = cfg.settings[name]
         if setting.get() is globals()[name]:
@@ -369,8 +383,8 @@ def _put_back(cfg: Any) -> None:
 
 
 def _hides_peers(cfg: Any) -> bool:
-    """Tell whether clients may name themselves: by a PROXY line, which gunicorn forgets after the
-    first request of a connection."""
+    """Tell whether clients may choose their addresses, by a PROXY line. gunicorn forgets that line
+    after the first request of a connection."""
     return cfg.proxy_protocol not in (False, "off")  # before 25 it is a switch
 
 
@@ -405,12 +419,12 @@ def install(namespace: MutableMapping[str, Any], **keywords: Any) -> None:
         install(globals(), bind="127.0.0.1:9180", listeners=["/run/nginx.sock"])
 
     Must be called after the conf's own hooks are defined, as its last line. A second call changes
-    nothing. Whatever a user's hook raises, what ours began is ended. A setting that is wrong is
-    told when gunicorn starts, and stops it.
+    nothing. A request that ours began is ended, whatever a user's hook raises. A wrong setting
+    stops gunicorn when it starts, with a line that names it.
 
     Args:
         namespace: the conf's globals().
-        keywords: the settings, see the README; each wins over its RAINDROPS_* variable.
+        keywords: the settings (see the README). Each wins over its RAINDROPS_* variable.
     """
     if _INSTALLED in namespace:
         return
@@ -424,7 +438,7 @@ def install(namespace: MutableMapping[str, Any], **keywords: Any) -> None:
 
 
 def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
-    """Return a hook that runs both; gunicorn is left to complain of one that it would refuse."""
+    """Return a hook that runs both. A hook that gunicorn would refuse is returned as it is."""
     try:
         if name == "post_request":
             return _around_post_request(validate_post_request(theirs))
@@ -433,7 +447,7 @@ def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
         return theirs
     if name == "pre_request":
         return _around_pre_request(theirs)
-    if name == "post_worker_init":  # what theirs puts around the application, ours goes around
+    if name == "post_worker_init":  # our wrapper is the outermost
         return _single(theirs, ours)
     return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
 

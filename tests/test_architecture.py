@@ -13,27 +13,44 @@ ROOT = Path(gunicorn_raindrops.__file__).parent
 
 # From the top. Rooms on one line do not import each other.
 ROOMS = [
-    {"__main__"},
-    {"cli", "conf"},
-    {"hooks"},
-    {"worker_classes"},
+    {"__main__", "conf"},
+    {"cli", "hooks"},
     {"__init__"},
-    {"arbiter_side"},
-    {"last_data_recv", "middleware"},
+    {"worker_classes", "middleware", "last_data_recv", "arbiter_side"},
+    {"handover", "worker_side"},
     {"counting"},
     {"status"},
     {"exporters"},
     {"sampler"},
     {"snapshot"},
-    {"settings"},
+    {"scoreboard", "settings"},
     {"listeners"},
-    {"scoreboard"},
     {"histogram", "shm"},
-    {"distribution"},
-    {"mapping", "unpatched"},
+    {"distribution", "mapping", "unpatched"},
     {"_native"},
 ]
 LEVEL = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
+
+# The same inside of each folder.
+FOLDERS = {
+    "cli": [{"__init__"}, {"listeners"}],
+    "worker_classes": [{"__init__", "tornado"}, {"threads", "greenlets", "asgi"}, {"base"}],
+    "counting": [
+        {"attached", "slots", "wsgi", "asgi", "queue_header"},
+        {"request"},
+        {"outcome", "__init__"},
+    ],
+    "status": [{"thread", "expose"}, {"app", "http", "__init__"}],
+    "exporters": [{"json", "text", "prometheus", "statsd", "__init__"}],
+    "scoreboard": [
+        {"app_counters", "claims"},
+        {"board"},
+        {"exits"},
+        {"decode"},
+        {"records", "layout", "__init__"},
+    ],
+    "listeners": [{"__init__"}, {"unix", "tcp_info", "sock_diag"}, {"addresses"}],
+}
 
 # What of the package's face a room may ask for by `from . import`, wherever it stands.
 FACE = {"__version__"}
@@ -79,6 +96,23 @@ def test_imports_point_down(path):
     assert [room for room in rooms if LEVEL.get(room, 0) >= LEVEL[own]] == []
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_point_down_inside_a_folder(folder):
+    """Each of its files has a level, and imports from those below."""
+    level = {name: -i for i, names in enumerate(FOLDERS[folder]) for name in names}
+    files = {path.stem: path for path in FILES if path.parts[:-1] == (folder,)}
+    assert set(files) == set(level)
+    for name, path in files.items():
+        inside = [names[1:] for names in imports(path)[0] if names[0] == folder]
+        below = {names[0] if names[0] in level else "__init__" for names in inside}
+        assert [other for other in below if level[other] >= level[name]] == [], path
+
+
+def test_every_folder_has_its_order():
+    """None is left out."""
+    assert {path.parts[0] for path in FILES if len(path.parts) > 1} == set(FOLDERS)
+
+
 @pytest.mark.parametrize(
     ("foreign", "rooms"),
     [
@@ -91,6 +125,26 @@ def test_imports_point_down(path):
 def test_who_knows_whom(foreign, rooms):
     """What is others' is known to one room only."""
     assert {str(path) for path in FILES if foreign in imports(path)[1]} <= rooms
+
+
+# Attributes of gunicorn's arbiter, workers, requests and responses.
+GUNICORNS = {
+    "LISTENERS", "WORKERS", "aborted", "alive", "asgi", "booted", "cfg", "env_orig",
+    "forwarded_allow_ips", "handle_abort", "handle_exit", "headers_sent", "master_pid",
+    "max_requests", "peer_addr", "pidfile", "ppid", "reexec_pid", "req_number", "reuse_port",
+    "statsd_host", "unreader", "worker_connections", "wsgi",
+}  # fmt: skip
+
+
+def test_who_knows_gunicorns_objects():
+    """The hooks, and what is in worker_classes. Everywhere else a worker is a key."""
+    knowing = set()
+    for path in FILES:
+        tree = ast.parse((ROOT / path).read_text())
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        if names & GUNICORNS:
+            knowing.add(room_of(path))
+    assert knowing == {"hooks", "worker_classes"}
 
 
 @pytest.mark.parametrize("name", ["json", "text"])

@@ -12,6 +12,7 @@ import ssl
 from types import SimpleNamespace
 
 import pytest
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import KNOWN_SETTINGS, Config
 from gunicorn.http import wsgi
 from gunicorn.http.parser import RequestParser
@@ -20,6 +21,7 @@ from gunicorn.workers.sync import SyncWorker
 import gunicorn_raindrops
 from gunicorn_raindrops import conf, hooks
 from gunicorn_raindrops.counting import attached, request
+from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.app import StatusApp
@@ -559,8 +561,8 @@ class Exposed:
         self.reached = []
         settings = load({"expose": True, **keywords}, {})
         app = StatusApp(settings, lambda: SNAPSHOT, print)
-        runtime = SimpleNamespace(settings=settings, started=0.0, serve=lambda *args: app)
-        monkeypatch.setattr(hooks._process, "runtime", runtime)
+        mine = SimpleNamespace(settings=settings, started=0.0, serve=lambda *args: app)
+        monkeypatch.setattr(hooks._process, "worker", mine)
         self.worker = Worker(cfg or Config(), self.application)
         hooks.post_worker_init(self.worker)
 
@@ -708,10 +710,11 @@ def test_a_failure_is_one_warning(monkeypatch, name):
             raise LookupError("broken")
 
     log = Log()
-    monkeypatch.setattr(hooks._process, "runtime", Broken())
+    monkeypatch.setattr(hooks._process, "worker", Broken())
     server = Worker(Config())
     server.log, server.worker_class, server.pid, server.LISTENERS = log, SyncWorker, 1, []
     for _ in range(3):
+        monkeypatch.setattr(hooks._process, "arbiter", Broken())
         getattr(hooks, name)(*[server] * ARITY.get(name, 1))
     assert len(log.lines) == 1
     assert "broken" in log.lines[0]
@@ -725,8 +728,8 @@ def test_child_exit_neither_raises_nor_logs(monkeypatch):
     def release(worker, end, pid_of):
         raise LookupError("broken")
 
-    runtime = SimpleNamespace(release=release, later=later.append)
-    monkeypatch.setattr(hooks._process, "runtime", runtime)
+    arbiter = SimpleNamespace(release=release, later=later.append)
+    monkeypatch.setattr(hooks._process, "arbiter", arbiter)
     hooks.child_exit(SimpleNamespace(log=None), SimpleNamespace(pid=1, aborted=False))
     assert len(later) == 1
     assert "broken" in later[0]
@@ -759,10 +762,49 @@ def test_finishing(counting):
         worker = Worker(Config())
         worker.handle_exit = lambda sig, frame: told.append(sig)
         taken = []
-        hooks._process.runtime = SimpleNamespace(take=lambda *args: taken.append(args) or True)
+        mine = SimpleNamespace(take_over=lambda *args: taken.append(args) or True)
+        hooks._process.arbiter = SimpleNamespace(worker_side={worker: mine}.get)
         hooks.post_fork(None, worker)
-        assert taken == [(worker, 1, 1)]
+        assert taken == [(1, 1)]
+        assert (hooks._process.arbiter, hooks._process.worker) == (None, mine)
         worker.handle_exit(signal.SIGTERM, None)
         assert told == [signal.SIGTERM]
 
     counting(part)
+
+
+# Why a worker ends.
+
+
+def ending(nr=0, booted=True):
+    return SimpleNamespace(nr=nr, max_requests=3, booted=booted)
+
+
+@pytest.mark.parametrize(
+    ("worker", "error", "cause"),
+    [
+        (ending(), None, exits.GRACEFUL),
+        (ending(), SystemExit(), exits.GRACEFUL),
+        (ending(), SystemExit(0), exits.GRACEFUL),
+        (ending(nr=2), SystemExit(0), exits.GRACEFUL),
+        (ending(nr=3), SystemExit(0), exits.MAX_REQUESTS),
+        (ending(nr=3), SystemExit(1), exits.FAILED),
+        (ending(), SystemExit(-1), exits.FAILED),
+        (ending(), SystemExit("so"), exits.FAILED),
+        (ending(), KeyboardInterrupt(), exits.FAILED),
+        (ending(booted=False), SystemExit(-1), exits.BOOT_FAILURE),
+        (ending(booted=False), SystemExit(0), exits.GRACEFUL),
+        (ending(), SystemExit(Arbiter.WORKER_BOOT_ERROR), exits.BOOT_FAILURE),
+        (ending(), SystemExit(Arbiter.APP_LOAD_ERROR), exits.BOOT_FAILURE),
+    ],
+)
+def test_what_a_worker_says_of_its_end(worker, error, cause):
+    """By how its process is about to exit. The asgi workers boot on when they say they have, and
+    then exit as one that has not."""
+    assert hooks._cause(worker, error) == cause
+
+
+def test_an_aborted_worker_leaves_it_to_the_arbiter(monkeypatch):
+    """Only the arbiter knows whether the SIGABRT was its own."""
+    monkeypatch.setattr(hooks._process, "aborted", True)
+    assert hooks._cause(ending(), SystemExit(1)) is None

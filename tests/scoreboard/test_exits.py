@@ -1,16 +1,12 @@
 """Why workers ended: each end once, whoever comes first to count it."""
 
 import sys
-import types
 
 import pytest
-from gunicorn.arbiter import Arbiter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunicorn_raindrops import hooks, settings
 from gunicorn_raindrops._native._counters import lib
-from gunicorn_raindrops.arbiter_side import Runtime
 from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import exits
@@ -151,40 +147,6 @@ def test_the_line_of_the_log(what, line):
     assert exits.describe(killed) == line
 
 
-def worker(nr=0, booted=True):
-    return types.SimpleNamespace(nr=nr, max_requests=3, booted=booted)
-
-
-@pytest.mark.parametrize(
-    ("worker", "error", "cause"),
-    [
-        (worker(), None, exits.GRACEFUL),
-        (worker(), SystemExit(), exits.GRACEFUL),
-        (worker(), SystemExit(0), exits.GRACEFUL),
-        (worker(nr=2), SystemExit(0), exits.GRACEFUL),
-        (worker(nr=3), SystemExit(0), exits.MAX_REQUESTS),
-        (worker(nr=3), SystemExit(1), exits.FAILED),
-        (worker(), SystemExit(-1), exits.FAILED),
-        (worker(), SystemExit("so"), exits.FAILED),
-        (worker(), KeyboardInterrupt(), exits.FAILED),
-        (worker(booted=False), SystemExit(-1), exits.BOOT_FAILURE),
-        (worker(booted=False), SystemExit(0), exits.GRACEFUL),
-        (worker(), SystemExit(Arbiter.WORKER_BOOT_ERROR), exits.BOOT_FAILURE),
-        (worker(), SystemExit(Arbiter.APP_LOAD_ERROR), exits.BOOT_FAILURE),
-    ],
-)
-def test_what_a_worker_says_of_its_end(worker, error, cause):
-    """By how its process is about to exit. The asgi workers boot on when they say they have, and
-    then exit as one that has not."""
-    assert hooks._cause(worker, error) == cause
-
-
-def test_an_aborted_worker_leaves_it_to_the_arbiter(monkeypatch):
-    """Only the arbiter knows whether the SIGABRT was its own."""
-    monkeypatch.setattr(hooks._process, "aborted", True)
-    assert hooks._cause(worker(), SystemExit(1)) is None
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="start times are Linux's")
 def test_the_end_of_one_killed_in_a_request(board, fork):
     """What it was in is known also after a reader has freed its slot."""
@@ -206,27 +168,3 @@ def test_the_end_of_one_killed_in_a_request(board, fork):
         child.pid, "POST", "/killed"
     )  # fmt: skip
     assert board.read().killed == (killed,)
-
-
-def test_one_that_got_its_slot_late_says_why_it_ends(fork):
-    """Also where it has not looked for the slot since the arbiter claimed it."""
-    chosen = settings.load({"max_workers": 1, "bind": ""}, {})
-    runtime = Runtime.start(chosen, [].append, [].append, print, {})
-    first, second = object(), object()
-
-    def work(link):
-        assert not runtime.take(second, 2, 1)
-        link.say()
-        link.hear()
-        runtime.leave(exits.GRACEFUL)
-
-    runtime.claim(first, lambda worker: None)
-    runtime.claim(second, lambda worker: None)
-    child = fork(work)
-    assert child.link.hear()
-    runtime.release(first, (1, exits.TIMEOUT), {second: child.pid}.get)
-    child.link.say()
-    child.check()
-    runtime.release(second, (child.pid, exits.KILLED))
-    assert counted(runtime._board) == {exits.TIMEOUT: 1, exits.GRACEFUL: 1}
-    runtime._board.forget_file()

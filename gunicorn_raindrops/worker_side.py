@@ -1,0 +1,169 @@
+"""What a worker holds: its slot, the status thread, and the tasks that are due each second.
+
+The arbiter's side makes it right after the fork (see `ArbiterSide.worker_side`), and it lasts as
+long as the worker. Its tasks run on the status thread. Nothing here knows gunicorn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import unpatched
+from .counting import attached
+from .listeners import sock_diag
+from .sampler import Sampler, marking, set_for_this_process
+from .scoreboard.app_counters import UserCounters
+from .scoreboard.board import Claim, Scoreboard
+from .settings import Settings
+from .snapshot import Arbiter, Snapshot
+from .status import app as status
+from .status.app import StatusApp
+from .status.thread import StatusServer
+
+Warn = Callable[[str], None]
+Push = Callable[[Callable[[], Snapshot]], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something that is due each second."""
+
+    name: str
+    do: Callable[[], object]
+    leader_only: bool = True
+    """Whether one worker does it for all: the one that leads (see `Scoreboard.leads`)."""
+
+
+class WorkerSide:
+    """The parts of one worker.
+
+    Args:
+        settings: those that it was forked with.
+        started: when its server started, in seconds of the monotonic clock.
+        board: the scoreboard; None: nothing is counted.
+        claim: the slot that the arbiter claimed for it; None: there was none free.
+        listener: the status listener; None: there is no status address.
+        counters: the user's counters; None: there are none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        started: float,
+        *,
+        board: Scoreboard | None = None,
+        claim: Claim | None = None,
+        listener: Any = None,
+        counters: UserCounters | None = None,
+    ) -> None:
+        self.settings = settings
+        self.started = started
+        self.tasks: list[Task] = []
+        self._board = board
+        self._claim = claim
+        self._listener = listener
+        self._counters = counters
+        self._age = self._capacity = 0
+        self._has_slot = False
+
+    def take_over(self, age: int, capacity: int) -> bool:
+        """Take over the slot that was claimed for this worker; return whether it has one now.
+
+        Args:
+            age: the worker's number in the order of forks.
+            capacity: how many requests it can run at once.
+        """
+        self._age, self._capacity = age, capacity
+        if self._board is None:
+            return False
+        self._board.forget_file()
+        attached.show_current(self.settings.current)
+        if self._claim is not None:
+            self._take(self._board, self._claim)
+        return self._has_slot
+
+    def _take(self, board: Scoreboard, claim: Claim) -> None:
+        self._claim = claim
+        self._has_slot = attached.take_over(board, claim, self._age, self._capacity)
+        if self._has_slot and self._counters is not None:
+            self._counters.sit(claim.slot)  # sets gauges to 0: only once the slot is ours
+
+    def seek(self) -> None:
+        """Take over a slot that the arbiter has claimed for this worker since it was forked, if
+        it has none."""
+        if self._has_slot or self._board is None:
+            return
+        claim = self._board.find_claim()
+        if claim is not None:
+            self._take(self._board, claim)
+            if self._has_slot:
+                attached.ready()
+
+    def leave(self, cause: str) -> None:
+        """Count this worker's end. It leaves, and knows the cause: one of exits.CAUSES."""
+        self.seek()  # the slot may have been claimed since it last looked
+        if self._board is not None and self._claim is not None:
+            self._board.exit(self._claim, cause)
+
+    def serve(
+        self, arbiter: Arbiter, sockets: list[Any], warn: Warn, push: Push | None = None
+    ) -> StatusApp | None:
+        """Start the status thread. Return what answers the status, also where it is exposed.
+
+        Args:
+            arbiter: who runs this worker.
+            sockets: the application's listeners.
+            warn: called with a line when something fails.
+            push: called each second, in the leading worker, with what takes a snapshot.
+        """
+        if self._board is None:
+            return None
+        sampler = Sampler(
+            self._board, arbiter, sockets, self.settings.listeners, warn, self._counters
+        )
+        take = marking(sampler, self._board)
+        set_for_this_process(take)
+        app = StatusApp(self.settings, take, warn)
+        self._add_tasks(self._board, sampler, push and (lambda: push(take)))
+        if self._listener is not None or push is not None or not self._has_slot:
+            self._start_thread(self._board, app, arbiter.pid, warn)
+        return app
+
+    def _add_tasks(
+        self, board: Scoreboard, sampler: Sampler, push: Callable[[], None] | None
+    ) -> None:
+        if not self._has_slot:
+            self.tasks.append(Task("seeking a slot", self.seek, leader_only=False))
+        self.tasks.append(Task("marking the queue", lambda: board.saw_queued(sampler.queued())))
+        self.tasks.append(Task("reaping", board.reap))
+        if push is not None:
+            self.tasks.append(Task("statsd", push))
+
+    def _start_thread(self, board: Scoreboard, app: StatusApp, parent: int, warn: Warn) -> None:
+        sock_diag.load()
+        if unpatched.is_patched():
+            status.load()
+        try:
+            StatusServer(
+                self._listener, app, warn, parent, lambda: self.each_second(board, warn)
+            ).start()
+        except RuntimeError as error:  # the system's limit of threads
+            warn(f"this worker has no status thread: {error}")
+
+    def each_second(self, board: Scoreboard, warn: Warn) -> None:
+        """Do the tasks. One that fails is warned of and left out from then on; the others go on."""
+        leads: bool | None = None
+        for task in list(self.tasks):
+            try:
+                if task.leader_only:
+                    leads = board.leads(os.getpid()) if leads is None else leads
+                    if not leads:
+                        continue
+                task.do()
+            except Exception as error:  # whatever it is, the status is answered
+                self.tasks.remove(task)
+                reason = f"{type(error).__name__}: {error}"
+                warn(f"{task.name}, which is due each second, is left out: {reason}")
