@@ -103,9 +103,10 @@ class Sampler:
         capacity = sum(row.capacity for row in reading.rows if row.state == scoreboard.READY)
         queued = sum(one.queued or 0 for one in listeners if one.own)
         known = all(one.queued is not None for one in listeners if one.own)
+        now, clock = time.time(), time.monotonic()
         return Snapshot(
-            time=time.time(),
-            uptime=time.monotonic() - self._arbiter.started,
+            time=now,
+            uptime=clock - self._arbiter.started,
             arbiter=self._arbiter,
             calling=calling,
             writing=writing,
@@ -115,7 +116,7 @@ class Sampler:
             utilization=_ratio(calling + writing, capacity),
             saturation=_ratio(calling + writing + queued, capacity) if known else None,
             scoreboard=_letters(reading),
-            workers=tuple(_worker(row) for row in reading.rows),
+            workers=tuple(_worker(row, now - clock) for row in reading.rows),
             listeners=listeners,
             counters=None if self._counters is None else self._counters.read(reading.rows),
             marks=self._marks(since, queued),
@@ -247,13 +248,14 @@ def _state(row: SlotRecord) -> str:
     return STATES.get(row.state, "starting")
 
 
-def _worker(row: SlotRecord) -> Worker:
-    forked = row.state != scoreboard.CLAIMED
+def _worker(row: SlotRecord, boot: float) -> Worker:
+    """Return what is shown of a slot; `boot` is the monotonic clock's zero in Unix time."""
+    forked, figures = row.state != scoreboard.CLAIMED, vars(row)
     return Worker(
         age=row.age if forked else None,
         state=_state(row),
-        started=time.time() - time.monotonic() + row.started if forked else None,
-        **{name: getattr(row, name) for name in _OF_SLOT},
+        started=boot + row.started if forked else None,
+        **{name: figures[name] for name in _OF_SLOT},
     )
 
 

@@ -29,10 +29,9 @@ def encode(snapshot: Snapshot) -> bytes:
 def as_dict(snapshot: Snapshot) -> dict[str, Any]:
     """Return everything, as JSON's types."""
     whole: dict[str, Any] = {"version": VERSION}
-    for name in _keys(Snapshot):
-        shape = _SHAPES.get(name, _plain)
-        value = getattr(snapshot, name)
-        whole[name] = None if value is None else shape(value)
+    for name, figure in vars(snapshot).items():
+        if name not in _hidden(Snapshot):
+            whole[name] = None if figure is None else _SHAPES.get(name, _plain)(figure)
     if snapshot.queue_seconds is not None:
         whole["queue_seconds"]["ignored"] = snapshot.queue_ignored
     return whole
@@ -50,14 +49,17 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
 
 
 @cache
-def _keys(record: Any) -> tuple[str, ...]:
+def _hidden(record: Any) -> frozenset[str]:
     fields = dataclasses.fields(record)
-    return tuple(field.name for field in fields if not field.metadata.get("hidden"))
+    return frozenset(field.name for field in fields if field.metadata.get("hidden"))
+
+
+_SCALARS = {int, float, str, bool, type(None)}
 
 
 def _plain(value: Any) -> Any:
     """Return a value as JSON's types."""
-    if value is None or isinstance(value, (int, float, str)):
+    if value.__class__ in _SCALARS:
         return value
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
@@ -65,4 +67,9 @@ def _plain(value: Any) -> Any:
         return value.as_dict()
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
-    return {key: _plain(getattr(value, key)) for key in _keys(value.__class__)}
+    hidden = _hidden(value.__class__)
+    return {
+        key: one if one.__class__ in _SCALARS else _plain(one)
+        for key, one in vars(value).items()  # a dataclass fills it in the order of its fields
+        if key not in hidden
+    }

@@ -6,6 +6,8 @@ out.
 
 from __future__ import annotations
 
+import dataclasses
+from operator import attrgetter
 from typing import Any
 
 from .._native._counters import ffi, lib
@@ -40,21 +42,37 @@ def _text(found: bytes) -> str:
     return found.decode(errors="ignore")
 
 
+class Integers:
+    """Reads the integers of a struct that a record has fields for, by the same names.
+
+    Args:
+        struct: the struct's type in C.
+        record: the record's type.
+        converted: fields that are something else in the record.
+    """
+
+    def __init__(self, struct: str, record: type, *converted: str) -> None:
+        wanted = {field.name for field in dataclasses.fields(record)} - set(converted)
+        fields = ffi.typeof(struct).fields
+        integers = (name for name, field in fields if field.type.kind == "primitive")
+        self._names = tuple(name for name in integers if name in wanted)
+        self._get = attrgetter(*self._names)
+
+    def read(self, words: Any) -> dict[str, Any]:
+        """Return them by name."""
+        return dict(zip(self._names, self._get(words), strict=True))
+
+
+_slot = Integers("struct grd_slot_record", SlotRecord, "started")
+
+
 def slot(words: Any) -> SlotRecord:
     """Return what a `struct grd_slot_record` holds."""
     return SlotRecord(
-        slot=words.slot,
-        pid=words.pid,
-        state=words.state,
-        age=words.age,
         started=words.started / 1e9,
-        capacity=words.capacity,
-        requests=words.requests,
-        calling=words.calling,
-        writing=words.writing,
-        websockets=words.websockets,
         busy_seconds=words.busy / 1e9,
         current=request(words.entry, words.took),
+        **_slot.read(words),
     )
 
 
