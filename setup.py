@@ -28,12 +28,23 @@ FREE_THREADED = (
 FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 
 NATIVE = Path("gunicorn_raindrops/_native")
+OF_OBJECTS = (
+    "objects",
+    "counters",
+    "recorder",
+    "steps",
+    "tickets",
+    "exchange",
+    "messages",
+    "watched",
+)
+PLAIN = ("requests", "scoreboard", "busy", "entry", "marks", "histogram")
+"""Units that are plain C. What the request path calls of these is compiled into both modules."""
 OBJECTS = Extension(
     "gunicorn_raindrops._native._objects",
-    sources=[
-        str(NATIVE / f"{unit}.c") for unit in ("objects", "counters", "recorder", "histogram")
-    ],
+    sources=[str(NATIVE / f"{unit}.c") for unit in (*OF_OBJECTS, *PLAIN)],
     depends=[str(path) for path in NATIVE.glob("*.h")],
+    extra_link_args=["-pthread"],  # pthread_atfork is not in libc itself before glibc 2.34
     py_limited_api=True,
 )
 

@@ -101,6 +101,11 @@ def seal(fd: int) -> None:
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
 
 
+def location_of(pointer: Any) -> int:
+    """Return a pointer of cffi's as a number, for native types that take no cffi objects."""
+    return int(ffi.cast("uintptr_t", pointer))
+
+
 class Mapping:
     """Shared pages of a file, from its beginning; they go when the last reference does.
 
@@ -123,7 +128,7 @@ class Mapping:
     @property
     def location(self) -> int:
         """The address as a number, for native types that keep this mapping beside it."""
-        return int(ffi.cast("uintptr_t", self.address))
+        return location_of(self.address)
 
     @property
     def lost(self) -> bool:

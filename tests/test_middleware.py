@@ -13,7 +13,7 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from gunicorn_raindrops import ASGIMiddleware, Middleware, Struct
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native import _objects
 from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
@@ -565,7 +565,7 @@ def test_a_request_that_is_cancelled_counts_nothing():
     board = Scoreboard(1)
     mine, ticket = slots.BoardSlotOfProcess(board).begin("GET", "/")
     assert board.read().rows[0].calling == 1
-    mine.end(ticket, lib.GRD_CANCELLED)
+    mine.end(ticket, _objects.CANCELLED)
     reading = board.read()
     assert (reading.rows[0].calling, reading.requests) == (0, 0)
     assert reading.request_seconds.count == 0

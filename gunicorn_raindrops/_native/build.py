@@ -41,7 +41,6 @@ def module(
         sources=[str(HERE / f"{unit}.c") for unit in [*units, *inner]],
         depends=[str(path) for path in HERE.glob("*.h")],
         include_dirs=[str(HERE)],
-        extra_link_args=["-pthread"],  # pthread_atfork is not in libc itself before glibc 2.34
     )
     return ffi
 
@@ -53,13 +52,10 @@ counters = module(
         "pages",
         "histogram",
         "scoreboard",
-        "requests",
-        "exchange",
-        "instant",
         "process",
         "nowait",
     ],
-    ["begin", "busy", "entry", "marks", "messages", "watched"],
+    ["busy", "entry", "marks"],
     KEEP_THE_GIL,
     ("layout",),
 )

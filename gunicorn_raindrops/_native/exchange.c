@@ -49,7 +49,7 @@ static void respond(struct exchange *self)
 	if (self->seat)
 		tell_seat(self, "respond", Py_BuildValue("(K)", self->ticket));
 	else
-		grd_here_respond(self->ticket);
+		grd_ticket_respond(grd_attached(), self->ticket);
 }
 
 static void end(struct exchange *self, int how)
@@ -62,7 +62,7 @@ static void end(struct exchange *self, int how)
 	if (self->seat)
 		tell_seat(self, "end", Py_BuildValue("(Ki)", self->ticket, phase | how));
 	else
-		grd_here_end(self->ticket, (uint32_t)(phase | how));
+		grd_ticket_end(grd_attached(), self->ticket, (uint32_t)(phase | how));
 }
 
 static void fail_late(struct exchange *self)
@@ -70,7 +70,7 @@ static void fail_late(struct exchange *self)
 	if (self->seat)
 		tell_seat(self, "fail", PyTuple_New(0));
 	else
-		grd_here_fail();
+		grd_held_fail(grd_attached());
 }
 
 static int hundreds_or(struct exchange *self, int otherwise)
@@ -289,11 +289,11 @@ static uint64_t begin(PyObject *scope)
 	struct grd_line line;
 	PyObject *method = grd_scope_method(scope, &line.method, &line.method_size);
 	PyObject *path = grd_scope_path(scope, &line.path, &line.path_size);
-	uint64_t ticket = grd_here_begin(line);
+	uint64_t ticket = grd_ticket_begin(grd_attached(), line);
 
 	Py_XDECREF(method);
 	Py_XDECREF(path);
-	return ticket;
+	return ticket ? ticket : grd_ticket_outside();
 }
 
 enum { OF_TYPE, OF_APPLICATION, OF_OTHERS }; /* what `counting` was given */
@@ -407,16 +407,13 @@ static PyType_Spec spec = {
 	.slots = slots,
 };
 
-int grd_bind_exchange(uintptr_t list)
+int grd_add_exchange(PyObject *module)
 {
 	int failed = grd_messages_init() || grd_watched_init() ||
 		     !(receive_name = PyUnicode_InternFromString("receive"));
 	PyObject *type = failed ? NULL : PyType_FromSpec(&spec);
 
-	failed = !type || PyList_Append((PyObject *)list, type);
+	failed = !type || PyModule_AddObjectRef(module, "Exchange", type);
 	Py_XDECREF(type);
-	if (!failed)
-		return 0;
-	PyErr_Clear(); /* cffi would not look for it; the caller raises MemoryError */
-	return -1;
+	return failed ? -1 : 0;
 }

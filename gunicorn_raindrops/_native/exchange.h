@@ -5,10 +5,10 @@
 #ifndef GRD_EXCHANGE_H
 #define GRD_EXCHANGE_H
 
-#include <stdint.h>
+#define Py_LIMITED_API 0x030a0000
+#include <Python.h>
 
-/* cffi: begin */
-/* Append the type to a list. It is meant to be derived from, see asgi.py, which also says what
+/* Add the type to the module. It is meant to be derived from, see asgi.py, which also says what
  * counts when. Its class methods:
  * - counting(application, others): a callable that calls `application` for scopes of type http and
  *   counts these in the slot that this process has attached, and calls `others` for any other;
@@ -19,9 +19,7 @@
  * send does, watched (see watched.h), or not: of a response's only body, if that is small. What it
  * gets as `receive` is a method of the derived type, which may use _server_receive, and tells by
  * _gone() that the client is. Its _await(awaitable) makes a coroutine of what is none.
- *
- * `list` is an id(), as in counters.h; -1 if there is no memory. */
-int grd_bind_exchange(uintptr_t list);
-/* cffi: end */
+ */
+int grd_add_exchange(PyObject *module);
 
 #endif

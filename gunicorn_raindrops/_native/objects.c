@@ -1,6 +1,9 @@
 /* The module `_objects`: multi-phase initialization (PEP 489), a state per module. */
 #include "objects.h"
 
+#include "exchange.h"
+#include "steps.h"
+
 void grd_view_show(struct grd_view *view, char *base, PyObject *keep)
 {
 	PyObject *before = view->keep;
@@ -68,7 +71,9 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
 
 static int execute(PyObject *module)
 {
-	static PyType_Spec *const specs[] = {&grd_counter_spec, &grd_recorder_spec};
+	static PyType_Spec *const specs[] = {
+		&grd_counter_spec, &grd_recorder_spec, &grd_tickets_spec,
+	};
 	struct grd_state *state = PyModule_GetState(module);
 
 	state->counters = add_type(module, &grd_counters_spec);
@@ -81,15 +86,17 @@ static int execute(PyObject *module)
 			return -1;
 		Py_DECREF(type);
 	}
-	return 0;
+	return grd_add_steps(module) || grd_add_exchange(module) ? -1 : 0;
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
 	struct grd_state *state = PyModule_GetState(module);
 
-	if (state)
-		Py_VISIT(state->counters);
+	if (!state)
+		return 0;
+	Py_VISIT(state->counters);
+	Py_VISIT(state->attached);
 	return 0;
 }
 
@@ -97,8 +104,12 @@ static int clear(PyObject *module)
 {
 	struct grd_state *state = PyModule_GetState(module);
 
-	if (state)
-		Py_CLEAR(state->counters);
+	if (!state)
+		return 0;
+	Py_CLEAR(state->counters);
+	if (state->attached)
+		grd_detach();   /* first: what was attached may be unmapped now */
+	Py_CLEAR(state->attached);
 	return 0;
 }
 

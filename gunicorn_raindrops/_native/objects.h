@@ -22,6 +22,7 @@ struct grd_view {
 
 struct grd_state {              /* of the module */
 	PyTypeObject *counters;
+	PyObject *attached;     /* keeps the attached slot's memory mapped */
 };
 
 /* The view moves to other memory. */

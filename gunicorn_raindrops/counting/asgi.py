@@ -16,7 +16,7 @@ import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from .._native._counters import lib
+from .._native import _objects
 from .request import HeldSlot
 
 Scope = MutableMapping[str, Any]
@@ -26,14 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
 
-def _bind_exchange() -> Any:
-    types: list[Any] = []
-    if lib.grd_bind_exchange(id(types)):
-        raise MemoryError
-    return types[0]
-
-
-class Exchange(_bind_exchange()):  # type: ignore[misc]
+class Exchange(_objects.Exchange):  # type: ignore[misc]
     """A request and what is known of its response: see exchange.h. It stands in for the server's
     send.
 

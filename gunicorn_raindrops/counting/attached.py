@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from .._native._counters import lib
+from .._native import _objects
+from .._native._objects import keep_current, set_capacity, show_current
+from ..mapping import location_of
 from ..scoreboard.board import FINISHING, READY, Claim, Scoreboard
-from .request import begin_ticket, end_ticket, respond_ticket
 
-ready: Callable[[], None] = partial(lib.grd_state, READY)
+__all__ = [
+    "AttachedSlot",
+    "finishing",
+    "keep_current",
+    "ready",
+    "set_capacity",
+    "show_current",
+    "take_over",
+]
+
+ready: Callable[[], None] = partial(_objects.set_state, READY)
 """Tell readers that this worker serves requests."""
-finishing: Callable[[], None] = partial(lib.grd_state, FINISHING)
+finishing: Callable[[], None] = partial(_objects.set_state, FINISHING)
 """Tell readers that it takes no more of them."""
-set_capacity: Callable[[int], None] = lib.grd_capacity
-"""Tell readers how many requests it can run at once."""
-show_current: Callable[[bool], None] = lib.grd_show_current
-"""Set whether the requests in flight are shown, by method and path."""
-keep_current: Callable[[], None] = lib.grd_keep_current
-"""Keep from now on what was in flight, also when it ends: this worker is aborted."""
 
 
 def take_over(board: Scoreboard, claim: Claim, age: int, capacity: int) -> bool:
@@ -30,19 +35,19 @@ def take_over(board: Scoreboard, claim: Claim, age: int, capacity: int) -> bool:
     slot = board.take_over_slot(claim, age, capacity)
     if slot is None:
         return False
-    lib.grd_attach(board.header, slot)
+    _objects.attach(location_of(board.header), location_of(slot), board)
     return True
 
 
 class AttachedSlot:
     """The attached slot, as a `HeldSlot`."""
 
-    begin: Callable[[str, str], int] = staticmethod(begin_ticket)
-    respond: Callable[[int], None] = staticmethod(respond_ticket)
-    end: Callable[[int, int], None] = staticmethod(end_ticket)
-    fail: Callable[[], None] = staticmethod(lib.grd_here_fail)
-    open: Callable[[], int] = staticmethod(lib.grd_here_open)
-    close: Callable[[], None] = staticmethod(lib.grd_here_close)
+    begin = staticmethod(_objects.begin_ticket)
+    respond = staticmethod(_objects.respond_ticket)
+    end = staticmethod(_objects.end_ticket)
+    fail = staticmethod(_objects.fail_ended)
+    open = staticmethod(_objects.open_websocket)
+    close = staticmethod(_objects.close_websocket)
 
     def leave(self) -> None:
         """See HeldSlot: the slot stays the process's."""

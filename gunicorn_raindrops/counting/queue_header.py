@@ -1,18 +1,59 @@
-"""How long a request has waited, as a proxy says in X-Request-Start or X-Queue-Start."""
+"""How long a request has waited, as a proxy says in X-Request-Start or X-Queue-Start.
+
+A proxy writes there when it got the request: Unix time in seconds, milli-, micro- or nanoseconds,
+with a fraction or without, behind `t=` or not. The unit follows from the magnitude: 1e11 seconds
+are the year 5138, 1e11 milliseconds were 1973.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import ipaddress
+import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .request import queued_since
+from .request import queued_header, queued_ignored
 
 NAMES = {"X-REQUEST-START", "X-QUEUE-START"}
 _START, _QUEUE = "HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"
 _LOWER = {name.lower().encode() for name in NAMES}
+
+_INSTANT = re.compile(r"[ \t]*(?:t=)?([0-9]{1,20})(?:\.([0-9]{1,20}))?[ \t]*")
+_LATEST = 2**63 - 1  # ns; in 2262
+_HOUR = 3600 * 10**9
+
+
+def instant(text: str) -> int | None:
+    """Return the instant that a header says, in ns of Unix time; None if it says none."""
+    found = _INSTANT.fullmatch(text)
+    if found is None:
+        return None
+    whole, fraction = int(found[1]), found[2] or ""
+    digits = _digits_to_ns(whole)
+    ns = int(found[1] + fraction[:digits].ljust(digits, "0"))
+    return ns if ns <= _LATEST else None
+
+
+def _digits_to_ns(whole: int) -> int:
+    """Return how many decimal digits lie between the unit of a number and nanoseconds."""
+    for digits, limit in ((9, 10**11), (6, 10**14), (3, 10**17)):
+        if whole < limit:
+            return digits
+    return 0
+
+
+def queued_since(text: str) -> None:
+    """Record how long ago it was what a header says. An instant to come, or of more than an hour
+    ago, is ignored: no request waits so long."""
+    since = instant(text)
+    waited = -1 if since is None else time.time_ns() - since
+    if 0 <= waited <= _HOUR:
+        queued_header(waited)
+    else:
+        queued_ignored()
 
 
 class QueueHeader:

@@ -14,41 +14,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .._native._counters import lib
+from .._native import _objects
+from .._native._objects import (
+    begin,
+    begin_ticket,
+    cancel,
+    end_other,
+    end_ticket,
+    fail,
+    queued_header,
+    queued_ignored,
+    respond,
+    respond_ticket,
+)
 
-begin: Callable[..., None]
-begin_ticket: Callable[..., int]
-respond_ticket: Callable[[int], None]
-end_ticket: Callable[[int, int], None]
-queued_since: Callable[[str], None]
+__all__ = [
+    "CALLING",
+    "END",
+    "ENDED",
+    "WRITING",
+    "HeldSlot",
+    "Request",
+    "begin",
+    "begin_ticket",
+    "cancel",
+    "end_other",
+    "end_ticket",
+    "fail",
+    "queued_header",
+    "queued_ignored",
+    "respond",
+    "respond_ticket",
+]
 
-
-def _bind_begin() -> list[Callable[..., Any]]:
-    calls: list[Callable[..., Any]] = []
-    if lib.grd_bind_begin(id(calls)):
-        raise MemoryError
-    return calls
-
-
-begin, begin_ticket, respond_ticket, end_ticket, queued_since = _bind_begin()
-"""Begin a request: `begin(method, path, fd)`, each of them optional. With `fd`, the socket of its
-connection, the kernel is asked how long the request has been there. `begin_ticket` returns a
-ticket for it, with which it goes on; `queued_since` is told what a proxy's header says."""
-respond: Callable[[], None] = lib.grd_respond
-fail: Callable[[], None] = lib.grd_fail
-cancel: Callable[[], None] = lib.grd_cancel
-end_other: Callable[[], None] = lib.grd_end_other
 END: dict[str, Callable[[], None]] = {
-    "1": lib.grd_end_1xx,
-    "2": lib.grd_end_2xx,
-    "3": lib.grd_end_3xx,
-    "4": lib.grd_end_4xx,
-    "5": lib.grd_end_5xx,
+    "1": _objects.end_1xx,
+    "2": _objects.end_2xx,
+    "3": _objects.end_3xx,
+    "4": _objects.end_4xx,
+    "5": _objects.end_5xx,
 }
-"""What ends a request, by the first character of its status."""
+"""What ends a request of this thread, by the first character of its status."""
 
-CALLING, WRITING, ENDED = 0, lib.GRD_WRITING, -1
-_ERROR = lib.GRD_ERROR
+CALLING, WRITING, ENDED = 0, _objects.WRITING, -1
 
 
 class HeldSlot(Protocol):
@@ -65,7 +73,7 @@ class HeldSlot(Protocol):
 
     @property
     def end(self) -> Callable[[int, int], None]:
-        """End the request with this ticket; requests.h says what the second argument means."""
+        """End the request with this ticket; `how` is as `end_ticket` takes it."""
 
     @property
     def fail(self) -> Callable[[], None]:
@@ -113,10 +121,10 @@ class Request:
         """
         phase, self._phase = self._phase, ENDED
         if phase != ENDED:
-            self._held.end(self._ticket, phase | hundreds | (_ERROR if failed else 0))
+            self._held.end(self._ticket, phase | hundreds | (_objects.ERROR if failed else 0))
 
     def cancel(self) -> None:
         """Take it back: it never reached the application."""
         phase, self._phase = self._phase, ENDED
         if phase != ENDED:
-            self._held.end(self._ticket, phase | lib.GRD_CANCELLED)
+            self._held.end(self._ticket, phase | _objects.CANCELLED)

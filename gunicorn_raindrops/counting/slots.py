@@ -23,7 +23,8 @@ from typing import Any
 
 from .. import mapping as pages
 from .. import shm
-from .._native._counters import ffi, lib
+from .._native._objects import Tickets, forks
+from ..mapping import location_of
 from ..scoreboard.board import READY, Claim, Scoreboard
 from .request import WRITING, HeldSlot
 
@@ -31,26 +32,14 @@ RETRY_SECONDS = 10.0  # a process without a slot looks at all of them again, whi
 SHARE_SECONDS = 2.0  # within which the process that prepares a shared file has done so
 
 
-class BoardSlot:
+class BoardSlot(Tickets):
     """A held slot in a scoreboard."""
 
     def __init__(self, board: Scoreboard, claim: Claim, slot: Any) -> None:
-        self._board = board  # keeps its pages as long as somebody may write there
+        self._board = board
         self._claim = claim
-        held = ffi.new("struct grd_seat *")
-        lib.grd_seat_take(held, board.header, slot)
-        self._begin: Callable[..., int] = partial(lib.grd_seat_begin, held)
-        self.respond: Callable[[int], None] = partial(lib.grd_seat_respond, held)
-        self.end: Callable[[int, int], None] = partial(lib.grd_seat_end, held)
-        self.fail: Callable[[], None] = partial(lib.grd_seat_fail, held)
-        self.open: Callable[[], int] = partial(lib.grd_seat_open, held)
-        self.close: Callable[[], None] = partial(lib.grd_seat_close, held)
-        lib.grd_seat_state(held, READY)
-
-    def begin(self, method: str, path: str) -> int:
-        """See HeldSlot."""
-        line = method.encode(errors="replace"), path.encode(errors="replace")
-        return self._begin(line[0], len(line[0]), line[1], len(line[1]))
+        self._hold(location_of(board.header), location_of(slot), board)
+        self.set_state(READY)
 
     def leave(self) -> None:
         """See HeldSlot: the slot is free again."""
@@ -62,24 +51,24 @@ class StatsSlot:
 
     def __init__(self, stats: shm.Struct) -> None:
         self._stats = stats
-        self._forks = lib.grd_forks()
+        self._forks = forks()
 
     def begin(self, method: str, path: str) -> int:
         """See HeldSlot: a Struct has no room for more than the count."""
-        if self._forks != lib.grd_forks():
+        if self._forks != forks():
             return 0
         self._stats.incr_calling()
         return 1
 
     def respond(self, ticket: int) -> None:
         """See HeldSlot."""
-        if self._forks == lib.grd_forks():
+        if self._forks == forks():
             self._stats.incr_writing()
             self._stats.decr_calling()
 
     def end(self, ticket: int, how: int) -> None:
         """See HeldSlot."""
-        if self._forks == lib.grd_forks():
+        if self._forks == forks():
             leave = self._stats.decr_writing if how & WRITING else self._stats.decr_calling
             leave()
 
@@ -109,7 +98,7 @@ class SlotOfProcess:
         self._last: HeldSlot | None = None
         self._by_forks: dict[int, HeldSlot] = {}
         self._full: dict[int, float] = {}
-        lib.grd_forks()  # counts from here on
+        forks()  # they are counted from the first call on
 
     def begin(self, method: str, path: str) -> tuple[HeldSlot, int] | None:
         """Begin a request in this process's slot; return the slot and the request's ticket, or
@@ -125,18 +114,18 @@ class SlotOfProcess:
 
     def find(self) -> HeldSlot | None:
         """Return this process's slot; None if no slot is free."""
-        forks = lib.grd_forks()
-        held = self._by_forks.get(forks)
-        if held is None and time.monotonic() >= self._full.get(forks, 0.0):
-            held = self._take_over(forks)
+        behind = forks()
+        held = self._by_forks.get(behind)
+        if held is None and time.monotonic() >= self._full.get(behind, 0.0):
+            held = self._take_over(behind)
         return held
 
-    def _take_over(self, forks: int) -> HeldSlot | None:
+    def _take_over(self, behind: int) -> HeldSlot | None:
         mine = self._hold()
         if mine is None:
-            self._full[forks] = time.monotonic() + RETRY_SECONDS
+            self._full[behind] = time.monotonic() + RETRY_SECONDS
             return None
-        held = self._by_forks.setdefault(forks, mine)
+        held = self._by_forks.setdefault(behind, mine)
         if held is not mine:  # another thread of this process was quicker
             mine.leave()
         return held
@@ -150,13 +139,13 @@ class BoardSlotOfProcess(SlotOfProcess):
         self._board = board
         self._untracked: dict[int, object] = {}
 
-    def _take_over(self, forks: int) -> HeldSlot | None:
-        held = super()._take_over(forks)
+    def _take_over(self, behind: int) -> HeldSlot | None:
+        held = super()._take_over(behind)
         if held is None:
             token = object()
-            if self._untracked.setdefault(forks, token) is token:
+            if self._untracked.setdefault(behind, token) is token:
                 self._board.add_untracked(1)
-        elif self._untracked.pop(forks, None) is not None:
+        elif self._untracked.pop(behind, None) is not None:
             self._board.add_untracked(-1)
         return held
 

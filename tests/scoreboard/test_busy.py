@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -22,14 +22,13 @@ class Slot:
         self.board = Scoreboard(2)
         self.claim = self.board.claim()
         self.slot = self.board.take_over_slot(self.claim)
-        self.seat = ffi.new("struct grd_seat *")
         self.requests = []
         self.took = [0, 0]
-        lib.grd_seat_take(self.seat, self.board.header, self.slot)
+        self.held = BoardSlot(self.board, self.claim, self.slot)
 
     def begin(self):
         before = time.monotonic_ns()
-        ticket = lib.grd_seat_begin(self.seat, b"", 0, b"", 0)
+        ticket = self.held.begin()
         self.requests.append((ticket, before, time.monotonic_ns()))
 
     def end(self):
@@ -37,7 +36,7 @@ class Slot:
             return
         ticket, *began = self.requests.pop(0)
         before = time.monotonic_ns()
-        lib.grd_seat_end(self.seat, ticket, 2)
+        self.held.end(ticket, 2)
         self._add(began, before, time.monotonic_ns())
 
     def release(self):
@@ -49,7 +48,7 @@ class Slot:
             self._add(began, before, after)
         self.requests.clear()
         self.claim = self.board.claim()
-        lib.grd_seat_take(self.seat, self.board.header, self.board.take_over_slot(self.claim))
+        self.held = BoardSlot(self.board, self.claim, self.board.take_over_slot(self.claim))
 
     def read(self):
         pass
@@ -147,10 +146,9 @@ def test_of_another_boot(tmp_path):
     """Its instants say nothing here: what was in flight then ends as of the last look."""
     file = tmp_path / "board"
     board = Scoreboard(1, str(file))
-    slot = board.take_over_slot(board.claim())
-    seat = ffi.new("struct grd_seat *")
-    lib.grd_seat_take(seat, board.header, slot)
-    lib.grd_seat_begin(seat, b"", 0, b"", 0)
+    claim = board.claim()
+    slot = board.take_over_slot(claim)
+    BoardSlot(board, claim, slot).begin()
     told = board.read().busy_seconds[0]
     board.header.boot_id = b"another".ljust(40, b"\0")
     # an uptime of a century: as if its begin were to come

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunicorn_raindrops._native._counters import ffi, lib
-from gunicorn_raindrops.counting import slots
+from gunicorn_raindrops.counting import attached, slots
 from gunicorn_raindrops.scoreboard import decode
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
@@ -125,7 +125,7 @@ def aborted(link, board):
     claim = board.claim()
     place = slots.BoardSlot(board, claim, board.take_over_slot(claim))
     ticket = place.begin("GET", "/aborted")
-    lib.grd_keep_current()
+    attached.keep_current()
     place.end(ticket, 5)
     link.say()
     link.hear()

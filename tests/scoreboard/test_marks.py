@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops.counting.request import WRITING
+from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import MARK_SECONDS, Scoreboard
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -20,33 +22,33 @@ class Places:
     def __init__(self):
         self.board = Scoreboard(SLOTS)
         self.claims = [self.board.claim() for _ in range(SLOTS)]
-        self.seats = [ffi.new("struct grd_seat *") for _ in range(SLOTS)]
+        self.held = [self._take_over(claim) for claim in self.claims]
         self.requests = [[] for _ in range(SLOTS)]
-        for claim, seat in zip(self.claims, self.seats, strict=True):
-            lib.grd_seat_take(seat, self.board.header, self.board.take_over_slot(claim))
+
+    def _take_over(self, claim):
+        return BoardSlot(self.board, claim, self.board.take_over_slot(claim))
 
     def begin(self, slot):
-        self.requests[slot].append([lib.grd_seat_begin(self.seats[slot], b"", 0, b"", 0), 0])
+        self.requests[slot].append([self.held[slot].begin(), 0])
 
     def respond(self, slot):
         for request in self.requests[slot]:
             if not request[1]:
-                lib.grd_seat_respond(self.seats[slot], request[0])
-                request[1] = lib.GRD_WRITING
+                self.held[slot].respond(request[0])
+                request[1] = WRITING
                 return
 
     def end(self, slot):
         if self.requests[slot]:
             ticket, phase = self.requests[slot].pop()
-            lib.grd_seat_end(self.seats[slot], ticket, phase | 2)
+            self.held[slot].end(ticket, phase | 2)
 
     def release(self, slot):
         """End a slot as if its worker had been killed, and have another take it."""
         self.board.release(self.claims[slot])
         self.requests[slot].clear()
         self.claims[slot] = self.board.claim()
-        taken = self.board.take_over_slot(self.claims[slot])
-        lib.grd_seat_take(self.seats[slot], self.board.header, taken)
+        self.held[slot] = self._take_over(self.claims[slot])
 
     def read(self, slot):
         self.board.read()
@@ -54,7 +56,7 @@ class Places:
     def level(self):
         """Return what is in flight: calling, writing."""
         phases = [phase for requests in self.requests for _, phase in requests]
-        return phases.count(0), phases.count(lib.GRD_WRITING)
+        return phases.count(0), phases.count(WRITING)
 
     def marks(self):
         marks = self.board.marks(MARK_SECONDS)
