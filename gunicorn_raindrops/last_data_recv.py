@@ -1,14 +1,14 @@
 """How long connections had their request ready before a worker took them: `LastDataRecv`.
 
-Who owns what. The histogram is made where the middleware is constructed, before the server forks;
-every process records there, see `histogram`. Which connections were seen each process remembers
-for itself, weakly: a connection stays with the worker that accepted it.
+Who owns what. The histogram is made where the middleware is constructed, before the server forks.
+Every process records there, see `histogram`. Each process remembers which connections it has seen,
+by weak references: a connection stays with the worker that accepted it.
 
-What is measured. The kernel tells how long ago the last data of a connection arrived
+What is measured. The kernel says how long ago the last data of a connection arrived
 (tcpi_last_data_recv of linux/tcp.h, milliseconds in steps of a clock tick, 1 to 10 ms). It is read
-when the application is called, with the request's head read already. So it covers the accept
-queue, and whatever the server lets an accepted connection wait; it needs no TCP_DEFER_ACCEPT, for
-there is data. A later request of a connection waits for no accept and is not counted.
+when the application is called, after the request's head. So it covers the time in the accept queue
+and the time that the server lets an accepted connection wait. It needs no TCP_DEFER_ACCEPT, since
+there is data. A connection's later requests wait for no accept and are not counted.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class LastDataRecv:
     sockets, and on other systems than Linux.
 
     Args:
-        app: the application. None: every path is the histogram's, and whoever may not read it is
-            told 404; for a router that has a place for it, and a `histogram` that a middleware
-            fills.
+        app: the application. None: every path is the histogram's, and a client that may not read
+            it gets a 404. That is for a router which mounts this, where another middleware fills
+            the `histogram`.
         path: the path of the histogram.
         histogram: what to record in, made before the fork; None for one of its own. Seconds.
         allow: networks that may read, and `unix` for peers of a unix listener, as for
-            `Middleware`. Whoever may not goes on to the application.
+            `Middleware`. A request that may not read goes on to the application.
         token: when set, reading needs `Authorization: Bearer TOKEN`.
 
     Raises:
@@ -108,7 +108,7 @@ class _Drawing(StatusApp):
     """Answers one path, with a histogram."""
 
     def __init__(self, settings: Settings, histogram: Histogram) -> None:
-        def read(*_: float) -> Any:  # a reader may ask for an instant, which has no meaning here
+        def read(*_: float) -> Any:  # `since` has no meaning here
             return histogram.read()
 
         super().__init__(settings, read, expose.warner())

@@ -1,10 +1,10 @@
 """The same counting for any WSGI or ASGI server: `Middleware` and `ASGIMiddleware`.
 
 Who owns what. The middleware makes a scoreboard where it is constructed, or counts in the user's
-Struct; see `seat` for how the processes that fork afterwards come to their slots. Processes that a
-server spawns instead of forking construct a middleware each, and have a `file` in common or
-nothing. The status path is answered in the application's place, by `status`'s app, above which
-this stands: it needs a free thread or loop of the application's server.
+Struct. Processes that fork afterwards take a slot each at their first request, see
+`counting/slots.py`. Where a server spawns processes instead of forking them, each constructs a
+middleware of its own; they share a `file`, or nothing. The status path is answered instead of the
+application, on a thread or loop of its server: one must be free.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Warn = Callable[[str], None]
 
 
 class _Base:
-    """An application, seats to count its requests in, and a status to show."""
+    """An application, slots to count its requests in, and a status to show."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class _Base:
         self._app = app
         warn = expose.warner()
         if stats is None:
-            self._seats, take = _in_slots(settings, warn)
+            self._slots, take = _in_slots(settings, warn)
         else:
-            self._seats, take = _in_stats(stats, settings, warn)
+            self._slots, take = _in_stats(stats, settings, warn)
         self._status = StatusApp(settings, take, warn)
 
 
@@ -80,9 +80,9 @@ class Middleware(_Base):
         listeners: addresses of listeners to report, such as 0.0.0.0:8000 or /run/app.sock.
         max_workers: slots; a process beyond them serves as ever and is counted as untracked.
         allow: networks that may read the status, and `unix` for peers of a unix listener; a
-            request with a forwarding header never may. Whoever may not goes on to the application.
-            A server that removes such headers, as waitress does, behind a proxy on this machine
-            makes everybody local: set a token there, or allow nobody.
+            request with a forwarding header never may. A request that may not read goes on to the
+            application. Behind a proxy on this machine, a server that removes such headers, as
+            waitress does, makes every client local: set a token there, or allow nobody.
         token: when set, every status answer needs `Authorization: Bearer TOKEN`.
         file: keep the scoreboard in this file. Processes that were spawned, not forked, share it
             by that alone.
@@ -96,7 +96,7 @@ class Middleware(_Base):
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if expose.exposes_to(self._status, environ):
             return expose.respond_wsgi(self._status.exposed(environ), environ, start_response)
-        begun = self._seats.begin(*wsgi.line_of(environ))
+        begun = self._slots.begin(*wsgi.line_of(environ))
         if begun is None:
             return self._app(environ, start_response)
         return wsgi.call(self._app, *begun, environ, start_response)
@@ -113,17 +113,17 @@ class ASGIMiddleware(_Base):
         if scope["type"] == "http":
             await self._http(scope, receive, send)
             return
-        place = self._seats.find() if scope["type"] == "websocket" else None
-        if place is None:
+        slot = self._slots.find() if scope["type"] == "websocket" else None
+        if slot is None:
             await self._app(scope, receive, send)
         else:
-            await asgi.call_websocket(self._app, place, scope, receive, send)
+            await asgi.call_websocket(self._app, slot, scope, receive, send)
 
     async def _http(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if (answer := expose.answer_asgi(self._status, scope)) is not None:
             await expose.respond_asgi(answer, scope, send)
             return
-        begun = self._seats.begin(scope["method"], scope["path"])
+        begun = self._slots.begin(scope["method"], scope["path"])
         if begun is None:
             await self._app(scope, receive, send)
         else:

@@ -506,12 +506,12 @@ def test_more_processes_than_slots():
     with Held(child) as process:
         for _ in range(3):
             assert Server(middleware).run() == [b"x"]
-        middleware._seats._full.clear()  # what RETRY_SECONDS do
+        middleware._slots._full.clear()  # what RETRY_SECONDS do
         assert Server(middleware).run() == [b"x"]
         status = status_of(middleware)
         assert (status["requests"], status["untracked"], len(status["workers"])) == (1, 1, 1)
         process.kill()
-        middleware._seats._full.clear()
+        middleware._slots._full.clear()
         Server(middleware).run()
         status = status_of(middleware)
         assert (status["requests"], status["untracked"]) == (2, 0)

@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Do what `add_parser`'s arguments say, and return the exit status.
 
-    Ctrl-C ends it with 130, as a shell expects; a closed pipe with 0: nobody wants more.
+    Ctrl-C ends it with 130, as a shell expects, and a closed pipe with 0.
     """
     if sys.stdout is None:  # closed before the start
         return 0
@@ -125,7 +125,7 @@ def _print_json(rows: dict[str, ListenStats]) -> None:
 
 
 def _printable(name: str) -> str:
-    """Return a name without what could steer a terminal: whoever binds a socket chooses it."""
+    """Return a name without what could steer a terminal: any program may have chosen it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
@@ -134,7 +134,7 @@ def _tcp(asked: list[str]) -> list[str]:
 
 
 def _warn(asked: list[str]) -> None:
-    """Say so when what was asked for is open, but under the name of all addresses."""
+    """Warn of an address that nobody listens on by itself, but as one of all (0.0.0.0, [::])."""
     asked = _tcp(asked)
     if not asked:
         return
@@ -151,7 +151,7 @@ def _warn(asked: list[str]) -> None:
 
 
 def _forget_output() -> None:
-    """Let nothing that is still buffered be written to the closed pipe at exit."""
+    """Drop what is buffered; it would be written to the closed pipe at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

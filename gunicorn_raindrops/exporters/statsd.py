@@ -1,13 +1,13 @@
-"""Figures pushed to statsd, for those who do not scrape: `Pusher`.
+"""Figures pushed to statsd, for servers that nobody scrapes: `Pusher`.
 
-Who owns what. Each worker has a pusher, and its status thread asks once a second whether this
-worker is the one to send: the one with the lowest slot of those that serve (see
-`Scoreboard.leads`). So one sends at a time, in all generations of a server, without a word between
-them; when it is killed the next in order is asked within a second and finds itself the lowest.
+Who owns what. Each worker has a pusher, and the leader pushes, once a second: the worker with the
+lowest slot of all that serve. So one worker sends at a time, in all generations of a server, and no
+message passes between them. When it is killed, the next one finds within a second that it leads.
 
-Nothing here waits: names are resolved when the pusher is made, where a worker may take its time,
-and what a socket's buffer does not take is lost, as datagrams are. The socket is the interpreter's,
-whatever gevent or eventlet have patched; regular expressions are compiled before the thread runs.
+Nothing here waits. Names are resolved when the pusher is made, where a worker may take its time.
+What does not fit into the socket's buffer is lost, as datagrams are. The socket is the
+interpreter's, whatever gevent or eventlet have patched, and regular expressions are compiled before
+the thread runs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Pusher:
         self._address: tuple[int, Any] | None = None
         try:
             self._address = _resolve(target)
-        except Exception as error:  # gunicorn takes some that are no addresses
+        except Exception as error:  # gunicorn accepts settings that are no addresses
             self._fail(error)
 
     def push(self, take: Callable[[], Snapshot]) -> None:
@@ -69,13 +69,14 @@ class Pusher:
             self._warn = None
 
     def close(self) -> None:
-        """Let go of the socket; a later push makes another."""
+        """Close the socket; a later push makes another."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def lines(self, snapshot: Snapshot) -> Iterator[str]:
-        """Yield the datagrams of a snapshot. What it cannot know is left out."""
+        """Yield the datagrams of a snapshot, a line here for each figure. A figure that is not
+        known is left out."""
         workers = snapshot.workers or ()
         busy = sum(worker.state in ("calling", "writing") for worker in workers)
         yield self._gauge("busy_workers", busy)

@@ -1,19 +1,19 @@
 """Listeners as the kernel sees them: accept queues, their limits, what waits in them and beyond.
 
-The figures come from the kernel's sock_diag over netlink (sock_diag(7)). The replies are read by
-`_native/inet_diag.c` without the GIL; there each accepted connection is only counted, for the
-listener it belongs to, so what stays is a row a listener. pyroute2 is not used: its 38 µs a row
-are too many where there is one for each connection, and for the requests alone, two structs, it
-would cost every worker 2 MiB of memory that is shared only until the first garbage collection
-(and the arbiter 25). The tests compare our requests with pyroute2's, byte for byte.
+The figures come from the kernel's sock_diag over netlink (sock_diag(7)). `_native/inet_diag.c`
+reads the replies without the GIL. It only counts accepted connections, each for its listener, so it
+returns a row for each listener. pyroute2 is not used: it takes 38 µs a row, too many where there
+is a row for each connection. For the requests alone, two structs, it would cost every worker 2 MiB,
+which are shared only until the first garbage collection, and the arbiter 25 MiB. The tests compare
+our requests with pyroute2's, byte for byte.
 
-What every reading asks for first are the sockets in state LISTEN, some tenths of a millisecond
-however many connections there are; only then, for `active`, the established connections, with
-the other ports filtered out in the kernel.
+Every reading asks first for the sockets in state LISTEN, which takes some tenths of a millisecond
+however many connections there are. Only for `active` it then asks for the established connections;
+the kernel filters the other ports out.
 
 Nothing here locks, logs or touches a class that gevent or eventlet could have patched, so a plain
-thread may read. An `InetDiagSocket` is for one thread at a time. Fork changes nothing: no state
-is kept but the composed requests.
+thread may read. An `InetDiagSocket` is for one thread at a time. Fork changes nothing: only the
+composed requests are kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Ask the kernel's sock_diag and take what the native reader made of the answer.
+"""The kernel's sock_diag: the native reader, and the requests for it.
 
-One call of `_native/inet_diag.c` sends the requests, receives all replies and fills a table with
-one row a listener, which Python allocates and owns; meanwhile the GIL is free. Everything that can
-go wrong comes back as an errno.
+One call of `_native/inet_diag.c` sends the requests, receives all replies and fills a table with a
+row for each listener. Python allocates and owns the table. The GIL is free meanwhile. Everything
+that can go wrong comes back as an errno.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ROOM = 256  # rows, a power of two; as many for IPv4 as for IPv6, foreign ones 
 _MOST_ROOM = _ROOM << 12
 _TRIES = 5
 
-# Each request of a call takes the next number, and no call has 16 of them.
+# A call numbers its requests from here on; it has fewer than 16.
 _sequence = count(0, 16)
 
 
@@ -104,7 +104,8 @@ def _native() -> Any:
 
 
 def load() -> None:
-    """Load what reading takes, for who must not import later: a thread beside a patched hub."""
+    """Import what reading needs, before a thread runs that must not import: one beside a patched
+    hub."""
     with contextlib.suppress(OSError):
         _native()
 

@@ -1,8 +1,8 @@
 """Unix sockets by name: which of the kernel's rows a path means.
 
-A path can lie: the file may have been replaced since the socket was bound to it, it may be a link,
-or the socket may have been bound under another name of the same file. What tells them apart is
-the file's inode, which unix_diag reports beside the name.
+A path alone does not tell. Its file may have been replaced since a socket was bound to it, it may
+be a link, or a socket may have been bound under another name of the same file. The file's inode,
+which unix_diag reports beside the name, decides.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _file(path: str) -> tuple[int, int] | None:
 
 
 def proc_net_unix(path: str = "/proc/net/unix") -> list[Listener]:
-    """Read the listeners where unix_diag is missing; backlogs and files are not told there."""
+    """Read the listeners where unix_diag is missing; that file has no backlogs and no inodes."""
     rows = _LINE.findall(Path(path).read_bytes())
     listening, active, queued = set(), dict[bytes, int](), dict[bytes, int]()
     for flags, state, name in rows:

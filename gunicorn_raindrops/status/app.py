@@ -81,7 +81,7 @@ NO_PROMETHEUS = Answer(
 )
 
 Renderer = Callable[[Snapshot, "str | None"], Answer]
-"""Makes an answer of a snapshot; its second argument is what the client accepts."""
+"""Makes an answer of a snapshot and the client's Accept header."""
 
 
 def _text(snapshot: Snapshot, accept: str | None) -> Answer:
@@ -93,9 +93,9 @@ def _json(snapshot: Snapshot, accept: str | None) -> Answer:
 
 
 def load() -> None:
-    """Import what an answer may need, where the thread that answers must not."""
+    """Import what an answer may need, before a thread runs that must not import."""
     with contextlib.suppress(ImportError):
-        from ..exporters import prometheus  # noqa: F401  # for that thread to find
+        from ..exporters import prometheus  # noqa: F401
 
 
 def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
@@ -107,7 +107,7 @@ def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
 
 
 def _ready(above: float) -> Renderer:
-    """Return what says whether more requests may be sent here."""
+    """Return what makes the readiness answer: whether more requests may be sent here."""
 
     def answer(snapshot: Snapshot, accept: str | None) -> Answer:
         saturation = snapshot.saturation
@@ -127,13 +127,13 @@ class StatusApp:
     Routes, GET and HEAD:
         PATH: text/plain, the counts line by line.
         PATH.json: application/json, everything. With ?since=INSTANT, Unix time, also the
-            high-water marks since then: a reader that gives the `time` of the last answer it got
-            misses none, whoever else reads.
+            high-water marks since then: a reader that gives the `time` of its last answer misses
+            none, however many others read.
         PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
             but not where the application's own listeners are exposed.
         READY, where that is set: text/plain, 200, or 503 while the saturation is above a limit or
-            no worker takes requests; not where the application's own listeners are exposed. A
-            saturation that cannot be known is none.
+            no worker takes requests; not where the application's own listeners are exposed. An
+            unknown saturation is not above the limit.
 
     Args:
         settings: `path`, `token`, `ready` and `ready_above`, and for exposed requests `allow`.
