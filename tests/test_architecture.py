@@ -41,7 +41,7 @@ FOLDERS = {
         {"outcome", "__init__"},
     ],
     "status": [{"thread", "expose"}, {"http"}, {"app"}, {"access", "__init__"}],
-    "exporters": [{"json", "text", "prometheus", "statsd", "__init__"}],
+    "exporters": [{"json", "text", "prometheus", "statsd"}, {"families", "__init__"}],
     "scoreboard": [
         {"app_counters", "claims"},
         {"board"},
@@ -147,10 +147,10 @@ def test_who_knows_gunicorns_objects():
     assert knowing == {"hooks", "worker_classes"}
 
 
-@pytest.mark.parametrize("name", ["json", "text"])
+@pytest.mark.parametrize("name", ["families", "json", "text"])
 def test_text_and_json_are_pure(name):
     """They import nothing that does I/O or knows the time."""
-    pure = {"__future__", "collections", "dataclasses", "functools", "json", "typing"}
+    pure = {"__future__", "collections", "dataclasses", "functools", "json", "operator", "typing"}
     ours, others = imports(Path(f"exporters/{name}.py"))
     assert others <= pure
     assert {names[0] for names in ours} <= {"distribution", "scoreboard", "snapshot"}
