@@ -80,14 +80,15 @@ class LastDataRecv:
         self.histogram = Histogram() if histogram is None else histogram
         self._app = app
         self._path = settings.path
-        self._drawing = _Drawing(settings, self.histogram)
+        routes, read = {settings.path: _answer}, _reading(self.histogram)
+        self._status = StatusApp(settings, read, expose.warner(), routes)
         self._seen: WeakSet[Any] = WeakSet()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         self.count(environ)
         asked = environ if self._app is not None else {**environ, "PATH_INFO": self._path}
-        if expose.exposes_to(self._drawing, asked):
-            answer = self._drawing.exposed(asked)
+        if expose.exposes_to(self._status, asked):
+            answer = self._status.exposed(asked)
         elif self._app is not None:
             return self._app(environ, start_response)
         else:
@@ -104,15 +105,13 @@ class LastDataRecv:
                 self.histogram.record((TCPInfo(sock).last_data_recv or 0) / 1000)
 
 
-class _Drawing(StatusApp):
-    """Answers one path, with a histogram."""
+def _reading(histogram: Histogram) -> Callable[..., Distribution]:
+    """Return what reads a histogram; the instant that a reader may give has no meaning here."""
 
-    def __init__(self, settings: Settings, histogram: Histogram) -> None:
-        def read(*_: float) -> Any:  # `since` has no meaning here
-            return histogram.read()
+    def read(*since: float) -> Distribution:
+        return histogram.read()
 
-        super().__init__(settings, read, expose.warner())
-        self._renderers = {settings.path: _answer}
+    return read
 
 
 def _answer(read: Any, _: str | None) -> Answer:

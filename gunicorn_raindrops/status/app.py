@@ -80,7 +80,7 @@ NO_PROMETHEUS = Answer(
     501, b"prometheus_client is missing: pip install 'gunicorn-raindrops[prometheus]'\n"
 )
 
-Renderer = Callable[[Snapshot, "str | None"], Answer]
+Renderer = Callable[[Any, "str | None"], Answer]
 """Makes an answer of a snapshot and the client's Accept header."""
 
 
@@ -140,15 +140,20 @@ class StatusApp:
         take: returns a new snapshot; where a reader asks for marks since an instant, that is its
             argument.
         warn: called with a line when an answer cannot be made; the reader gets a 500 then.
+        renderers: other routes in place of the status's, each for what `take` returns.
     """
 
     def __init__(
-        self, settings: Settings, take: Callable[..., Snapshot], warn: Callable[[str], None]
+        self,
+        settings: Settings,
+        take: Callable[..., Any],
+        warn: Callable[[str], None],
+        renderers: Mapping[str, Renderer] | None = None,
     ) -> None:
         self._access = Access(settings)
         self._take = take
         self._warn = warn
-        self._renderers: dict[str, Renderer] = {
+        self._renderers = renderers or {
             settings.path: _text,
             f"{settings.path}.json": _json,
             f"{settings.path}.prom": _prometheus,
