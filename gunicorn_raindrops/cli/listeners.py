@@ -89,8 +89,8 @@ def _watch(args: argparse.Namespace) -> None:
 
 
 def _read(asked: list[str], everything: bool) -> dict[str, ListenStats]:
-    found = tcp_listener_stats(_tcp(asked))
-    found |= unix_listener_stats([one for one in asked if one not in _tcp(asked)])
+    found = tcp_listener_stats([one for one in asked if not _is_unix(one)])
+    found |= unix_listener_stats([one for one in asked if _is_unix(one)])
     if everything:
         found = tcp_listener_stats() | unix_listener_stats() | found
     return found
@@ -129,13 +129,13 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _tcp(asked: list[str]) -> list[str]:
-    return [one for one in asked if addresses.family_of(one) != socket.AF_UNIX]
+def _is_unix(address: str) -> bool:
+    return addresses.family_of(address) == socket.AF_UNIX
 
 
 def _warn(asked: list[str]) -> None:
     """Warn of an address that nobody listens on by itself, but as one of all (0.0.0.0, [::])."""
-    asked = _tcp(asked)
+    asked = [one for one in asked if not _is_unix(one)]
     if not asked:
         return
     listening = {addresses.parse_tcp(one) for one in tcp_listener_stats(active=False)}
