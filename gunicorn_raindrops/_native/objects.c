@@ -1,7 +1,6 @@
 /* The module `_objects`: multi-phase initialization (PEP 489), a state per module. */
 #include "objects.h"
 
-#include "exchange.h"
 #include "steps.h"
 
 void grd_view_show(struct grd_view *view, char *base, PyObject *keep)
@@ -86,7 +85,7 @@ static int execute(PyObject *module)
 			return -1;
 		Py_DECREF(type);
 	}
-	return grd_add_steps(module) || grd_add_exchange(module) ? -1 : 0;
+	return grd_add_steps(module);
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)

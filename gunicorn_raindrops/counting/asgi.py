@@ -1,23 +1,45 @@
-"""One ASGI request or websocket, seen from between the server and the application.
+"""Count one ASGI request or websocket, from between the server and the application.
 
-Calling ends with `http.response.start`, writing with the response's last message, or when the
-application's coroutine ends before it has sent that. What it does later, in background tasks, is
-no request; nor is the lifespan. A websocket is open from the application's accept to its close,
-the client's disconnect, or the application's end; a handshake that it refuses counts as nothing.
+What must be true:
 
-A server may hold the start back until the first byte of the body, and then turn it into a 500 if
-the application raises between the two. That is not seen here: the status that was given counts.
+- A request is calling until its application sends `http.response.start`, then writing. It ends
+  once: with the last message of its response, or when the application's coroutine ends before
+  that. What the application does later, in background tasks, is no request; nor is the lifespan.
+- A response of one small body ends before the server gets the body, since no server waits for the
+  client then. Any other response ends when the server has taken its last message: a body or a file
+  without `more_body`, or the last trailers if the start announced trailers.
+- A status counts when the server has taken the start. A start that was refused, cancelled or never
+  awaited leaves the response without a class.
+- The client is gone when `receive` returns `http.disconnect` or the server's `send` raises OSError.
+  What the application raises from then on is no error. Neither is a cancellation.
+- If the application raises before it has given a status, or returns without one, the server
+  answers 500, and that counts. Starlette sends its own 500, then raises: that is an error, although
+  the request has ended. After any other response, it was a background task that raised.
+- A websocket is open from the application's accept to its close, the client's disconnect, or the
+  application's end. A handshake that the application refuses counts as nothing.
+- Messages reach the server as they are. A message that is malformed is the server's to refuse.
+
+Who holds the state: an `Exchange`, which lives in the frame of the coroutine that the server
+awaits. `counting` begins a request inside this coroutine, so one that is never awaited counts
+nothing. One that is closed or collected half-way ends its request as a cancelled one.
+
+Everything between the server and the application is a plain coroutine. So `cr_await` leads from the
+server's task to the frame in which the application waits, which is where a request is stuck.
+Neither a task nor a class with `__await__` may stand between them.
+
+One thing is not seen here. A server may hold the start back until the first byte of the body, and
+turn it into a 500 if the application raises between the two. The application's status counts.
 """
 
 from __future__ import annotations
 
-import inspect
-import sys
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from .._native import _objects
-from .request import HeldSlot
+from .._native._objects import ERROR
+from .outcome import class_of_code
+from .request import CALLING, ENDED, WRITING, HeldSlot
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,58 +47,212 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
+SMALL = 65536
+"""Bytes that servers take without waiting: asyncio's default high-water mark of a transport."""
 
-class Exchange(_objects.Exchange):  # type: ignore[misc]
-    """A request and what is known of its response: see exchange.h. It stands in for the server's
-    send.
+_START = "http.response.start"
+_BODY = "http.response.body"
+_TRAILERS = "http.response.trailers"
+_BODIES = _BODY, "http.response.pathsend", "http.response.zerocopysend"
 
-    A response of one small body ends as it is handed over: the server need not wait for the client
-    then.
-    """
-
-    __slots__ = ("__weakref__",)
-
-    async def receive(self) -> Message:
-        """Stand in for the server's receive."""
-        message: Message = await self._server_receive()
-        if message["type"] == "http.disconnect":
-            self._gone()
-        return message
-
-    async def _await(self, awaitable: Awaitable[Any]) -> Any:
-        return await awaitable
+_log = logging.getLogger("gunicorn_raindrops")
 
 
-# The application may ask whether what it gets is a coroutine function, as asgiref does. Who asks in
-# the older way has asyncio, which not every server that this is imported for does.
-if sys.version_info >= (3, 12):
-    inspect.markcoroutinefunction(Exchange)
-else:
-    Exchange._is_coroutine = property(lambda _: sys.modules["asyncio.coroutines"]._is_coroutine)
+def counting(application: App, held: HeldSlot, others: App) -> App:
+    """Return an application that counts the requests of `application` in the slot `held`, and gives
+    scopes of other types than `http` to `others`."""
 
+    async def counted(scope: Scope, receive: Receive, send: Send) -> Any:
+        if scope["type"] != "http":
+            return await others(scope, receive, send)
+        exchange = _exchange(held, _begin(held, scope), receive, send)
+        try:
+            result = await application(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            exchange.fail(error)
+            raise
+        exchange.finish()
+        return result
 
-def counting(application: App, others: App) -> App:
-    """Return an application that counts the requests of one, in this process's slot; scopes of
-    other types it gives to `others`."""
-    counted: App = Exchange.counting(application, others)
     return counted
 
 
-def call(
-    application: App, seat: HeldSlot, ticket: int, scope: Scope, receive: Receive, send: Send
-) -> Awaitable[None]:
-    """Call an application for a request that was begun in `seat`."""
-    awaitable: Awaitable[None] = Exchange.call(application, seat, ticket, scope, receive, send)
-    return awaitable
+async def call(
+    application: App, held: HeldSlot, ticket: int, scope: Scope, receive: Receive, send: Send
+) -> Any:
+    """Await the application for a request that was begun in the slot `held`."""
+    exchange = _exchange(held, ticket, receive, send)
+    try:
+        result = await application(scope, exchange.receive, exchange.send)
+    except BaseException as error:
+        exchange.fail(error)
+        raise
+    exchange.finish()
+    return result
+
+
+def _begin(held: HeldSlot, scope: Scope) -> int:
+    try:
+        return held.begin(scope["method"], scope["path"])
+    except Exception:  # the server gave something else than two strings
+        return held.begin("", "")
+
+
+class Exchange:
+    """A request and what is known of its response.
+
+    Attributes:
+        phase: CALLING, WRITING or ENDED.
+        hundreds: the class of its status, 0 for a strange one; None before the server has taken a
+            start.
+        client_gone: nobody waits for the response.
+        trailers: the start announced them.
+        untouched: nothing was sent after the start, so that one body may be the whole response.
+    """
+
+    __slots__ = (
+        "client_gone",
+        "held",
+        "hundreds",
+        "phase",
+        "server_receive",
+        "server_send",
+        "ticket",
+        "trailers",
+        "untouched",
+    )
+
+    held: HeldSlot
+    ticket: int
+    server_receive: Receive
+    server_send: Send
+    phase: int
+    hundreds: int | None
+    client_gone: bool
+    trailers: bool
+    untouched: bool
+
+    async def receive(self) -> Message:
+        """Stand in for the server's receive."""
+        message = await self.server_receive()
+        if message["type"] == "http.disconnect":
+            self.client_gone = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Stand in for the server's send."""
+        try:
+            kind = message["type"]
+        except Exception:  # the server's to refuse
+            kind = None
+        if kind == _START:
+            self.respond()
+        elif self.untouched and kind == _BODY and _is_small_and_last(message):
+            self.end(self.hundreds or 0)
+            await self.server_send(message)
+            return
+        else:
+            self.untouched = False
+        try:
+            await self.server_send(message)
+        except OSError:
+            self.client_gone = True
+            raise
+        if kind == _START:
+            self.hundreds = _class_of(message)
+            self.trailers = "trailers" in message and bool(message["trailers"])
+            self.untouched = not self.trailers
+        elif self.phase != ENDED and self._is_last(kind, message):
+            self.end(self.hundreds or 0)
+
+    def _is_last(self, kind: Any, message: Message) -> bool:
+        if kind == _TRAILERS:
+            return not message.get("more_trailers")
+        return kind in _BODIES and not self.trailers and not message.get("more_body")
+
+    def finish(self) -> None:
+        """End the request if it has not ended: the application has returned."""
+        if self.phase != ENDED:
+            self.end(self._hundreds_or(0 if self.client_gone else 5))
+
+    def fail(self, error: BaseException) -> None:
+        """End the request if it has not ended: the application has raised, or was cancelled."""
+        if self.client_gone or not isinstance(error, Exception):
+            self.end(self._hundreds_or(0))
+        elif self.phase != ENDED:
+            self.end(self._hundreds_or(5) | ERROR)
+        elif self.hundreds == 5:
+            self._fail_late()
+
+    def _hundreds_or(self, otherwise: int) -> int:
+        return otherwise if self.hundreds is None else self.hundreds
+
+    # The steps. A slot that fails must not cost the application its request.
+
+    def respond(self) -> None:
+        """Go from calling to writing."""
+        if self.phase == CALLING:
+            self.phase = WRITING
+            try:
+                self.held.respond(self.ticket)
+            except Exception:
+                _complain()
+
+    def end(self, how: int) -> None:
+        """End it, once: `how` is a class of status, and ERROR if the application raised."""
+        phase = self.phase
+        if phase == ENDED:
+            return
+        self.phase = ENDED
+        try:
+            self.held.end(self.ticket, phase | how)
+        except Exception:
+            _complain()
+
+    def _fail_late(self) -> None:
+        try:
+            self.held.fail()
+        except Exception:
+            _complain()
+
+
+def _exchange(held: HeldSlot, ticket: int, receive: Receive, send: Send) -> Exchange:
+    """Make an exchange. Before Python 3.13, calling an `__init__` costs more than these lines."""
+    exchange = Exchange()
+    exchange.held = held
+    exchange.ticket = ticket
+    exchange.server_receive = receive
+    exchange.server_send = send
+    exchange.phase = CALLING
+    exchange.hundreds = None
+    exchange.client_gone = exchange.trailers = exchange.untouched = False
+    return exchange
+
+
+def _class_of(start: Message) -> int:
+    status = start.get("status")
+    return class_of_code(status) if isinstance(status, int) else 0
+
+
+def _is_small_and_last(message: Message) -> bool:
+    # `in` is quicker than get(), and every response passes here
+    if "more_body" in message and message["more_body"]:  # noqa: RUF019
+        return False
+    body = message["body"] if "body" in message else b""  # noqa: SIM401
+    return body.__class__ is bytes and len(body) <= SMALL
+
+
+def _complain() -> None:
+    _log.warning("gunicorn-raindrops: a request was not counted", exc_info=True)
 
 
 async def call_websocket(
-    app: App, seat: HeldSlot, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Await the application for a websocket, which counts in `seat` while it is open."""
-    websocket = WebSocket(seat, receive, send)
+    application: App, held: HeldSlot, scope: Scope, receive: Receive, send: Send
+) -> Any:
+    """Await the application for a websocket, which counts in the slot `held` while it is open."""
+    websocket = WebSocket(held, receive, send)
     try:
-        await app(scope, websocket.receive, websocket.send)
+        return await application(scope, websocket.receive, websocket.send)
     finally:
         websocket.close()
 
@@ -84,10 +260,10 @@ async def call_websocket(
 class WebSocket:
     """A websocket: a handshake, then open, then closed."""
 
-    __slots__ = ("_is_open", "_receive", "_seat", "_send")
+    __slots__ = ("_held", "_is_open", "_receive", "_send")
 
-    def __init__(self, seat: HeldSlot, receive: Receive, send: Send) -> None:
-        self._seat = seat
+    def __init__(self, held: HeldSlot, receive: Receive, send: Send) -> None:
+        self._held = held
         self._receive = receive
         self._send = send
         self._is_open = False
@@ -105,10 +281,10 @@ class WebSocket:
             self.close()
         await self._send(message)
         if message["type"] == "websocket.accept" and not self._is_open:
-            self._is_open = bool(self._seat.open())
+            self._is_open = bool(self._held.open())
 
     def close(self) -> None:
-        """It is over, which may be said more than once."""
+        """Close it, if it is open."""
         if self._is_open:
             self._is_open = False
-            self._seat.close()
+            self._held.close()

@@ -43,7 +43,7 @@ class AroundASGI(Strategy):
                 return asgi.call_websocket(application, held, scope, receive, send)
             return application(scope, receive, send)
 
-        counted = asgi.counting(application, others)
+        counted = asgi.counting(application, held, others)
         if header is None:
             return expose.asgi(counted, app)
 

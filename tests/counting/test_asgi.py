@@ -1,7 +1,7 @@
 """An ASGI request as the server and the application see it: a coroutine to await, a send to call.
 
-What counts when, as a user sees it, is in test_middleware.py; here is what the object that stands
-between the two must do beside that, in the process's own slot and in a seat.
+test_middleware.py tests what counts when, as a user sees it. Here is what else must be true of what
+stands between the two, in the attached slot and in one that a process holds itself.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ START = {"type": "http.response.start", "status": 200, "headers": []}
 BODY = {"type": "http.response.body", "body": b"x"}
 
 
-@pytest.fixture(params=["slot", "seat"])
+@pytest.fixture(params=["attached", "held"])
 def within(request, fork):
     """Return a function that calls `body(counting, totals)` in a child: `counting(application)`
     counts an application's requests, `totals()` tells what was counted."""
@@ -40,16 +40,16 @@ def within(request, fork):
         return gauges, reading.requests, reading.responses, reading.errors
 
     def child(link, body):
-        if request.param == "slot":
+        if request.param == "attached":
             assert attached.take_over(board, claim, 1, 1)
             body(lambda application: AroundASGI().around(application, None), totals)
             return
-        place = slots.BoardSlot(board, claim, board.take_over_slot(claim))
+        held = slots.BoardSlot(board, claim, board.take_over_slot(claim))
 
         def counting(application):
-            def counted(scope, *channels):
-                ticket = place.begin(scope["method"], scope["path"])
-                return asgi.call(application, place, ticket, scope, *channels)
+            async def counted(scope, *channels):
+                ticket = held.begin(scope["method"], scope["path"])
+                return await asgi.call(application, held, ticket, scope, *channels)
 
             return counted
 
@@ -217,7 +217,7 @@ def test_an_application_that_raises_when_called(within):
     def body(counting, totals):
         counted = counting(application)
         with pytest.raises(LookupError):
-            counted(SCOPE, receive, send)
+            asyncio.run(run(counted))
         assert totals() == ended(5, errors=1)
 
     within(body)
@@ -225,8 +225,8 @@ def test_an_application_that_raises_when_called(within):
 
 @pytest.mark.parametrize("how", ["dropped", "closed", "thrown", "collected", "closed early"])
 def test_a_request_that_is_given_up(within, how):
-    """However that happens it leaves the gauges, as one that was cancelled, and the application
-    learns of it."""
+    """However that happens, it leaves the gauges as a cancelled one, and the application learns of
+    it. One that never ran was no request."""
 
     def body(counting, totals):
         learnt = []
@@ -250,9 +250,9 @@ def test_a_request_that_is_given_up(within, how):
             awaitable.close()
             awaitable.close()
         del awaitable
-        gc.collect()  # the application holds its send, which is what is awaited
+        gc.collect()
         assert len(learnt) == (how != "closed early")
-        assert totals() == ended(0 if how == "closed early" else 2)
+        assert totals() == (ended() if how == "closed early" else ended(2))
 
     within(body)
 
@@ -612,7 +612,7 @@ def test_send_and_receive_are_coroutine_functions(within):
     [Odd(SCOPE), {**SCOPE, "path": "\udc80"}, {"type": Text("http"), "method": None, "path": 7}],
 )
 def test_odd_scopes(fork, scope):
-    """They are counted, if they say that they are of HTTP."""
+    """They count, if their type says HTTP."""
     board = Scoreboard(1)
     claim = board.claim()
 
@@ -625,21 +625,8 @@ def test_odd_scopes(fork, scope):
     os.close(board.fileno())
 
 
-def test_calls_that_are_no_requests():
-    """An application takes three arguments; an exchange is nobody's to make."""
-    counted = AroundASGI().around(answer, None)
-    for args in ((), (SCOPE,), (SCOPE, receive, send, None)):
-        with pytest.raises(TypeError, match=f"not {len(args)} arguments"):
-            counted(*args)
-    with pytest.raises(TypeError, match="class methods"):
-        asgi.Exchange()
-    with pytest.raises(TypeError):
-        asgi.call(answer, None, "ticket", SCOPE, receive, send)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("raised", [None, LookupError])
-def test_a_seat_that_fails(monkeypatch, raised):
+def test_a_slot_that_fails(caplog, raised):
     """It costs nobody a request, nor hides what the application raised."""
 
     class Failing:
@@ -652,13 +639,85 @@ def test_a_seat_that_fails(monkeypatch, raised):
         fail = respond
 
     async def application(scope, receive, send):
-        await answer(scope, receive, send)
+        await send({**START, "status": 500})
+        await send(BODY)
         if raised:
             raise raised
 
-    complaints = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda args: complaints.append(args.exc_type))
-    awaitable = asgi.call(application, Failing(), 1, SCOPE, receive, send)
+    coroutine = asgi.call(application, Failing(), 1, SCOPE, receive, send)
     with pytest.raises(raised or StopIteration):
-        awaitable.send(None)
-    assert complaints == [ZeroDivisionError] * 2
+        coroutine.send(None)
+    failures = [record.exc_info[0] for record in caplog.records]
+    assert failures == [ZeroDivisionError, ZeroDivisionError] + [TypeError] * (raised is not None)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_a_request_that_is_never_awaited(within):
+    """It never ran, so it counts nothing."""
+
+    def body(counting, totals):
+        counting(answer)(SCOPE, receive, send)
+        gc.collect()
+        assert totals() == ended()
+
+    within(body)
+
+
+def awaiting(coroutine):
+    """Return the names of the coroutines from one to the innermost that it waits in, and the frame
+    of that."""
+    names = []
+    while isinstance(coroutine, types.CoroutineType):
+        names.append(coroutine.cr_code.co_name)
+        frame, coroutine = coroutine.cr_frame, coroutine.cr_await
+    return names, frame
+
+
+async def innermost(waiting):
+    waiting.append(sys._getframe())
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("scope", [SCOPE, {"type": "websocket", "path": "/a"}], ids=["http", "ws"])
+def test_where_a_request_waits(within, scope):
+    """`cr_await` leads from the server's task to the frame in which the application waits, also
+    within a send or a receive."""
+
+    async def inner(waiting, receive, send):
+        await innermost(waiting)
+
+    async def sends(waiting, receive, send):
+        await send({"type": "http.response.body", "more_body": True})
+
+    async def receives(waiting, receive, send):
+        await receive()
+
+    async def serve(counting, middle):
+        waiting = []
+
+        async def application(scope, receive, send):
+            await middle(waiting, receive, send)
+
+        async def channel(*_):
+            await innermost(waiting)
+
+        if scope["type"] == "http":
+            counted = counting(application)
+        else:
+            counted = AroundASGI().around(application, None)
+        task = asyncio.create_task(counted(scope, channel, channel))
+        while not waiting:
+            await asyncio.sleep(0)
+        names, frame = awaiting(task.get_coro())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert frame is waiting[0]
+        return names[names.index("application") :]
+
+    def body(counting, totals):
+        between = {inner: [], sends: ["send", "channel"], receives: ["receive", "channel"]}
+        for middle, names in between.items():
+            expected = ["application", middle.__name__, *names, "innermost"]
+            assert asyncio.run(serve(counting, middle)) == expected
+
+    within(body)
