@@ -9,6 +9,8 @@ import logging
 import signal
 import socket
 import ssl
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +27,7 @@ from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.app import StatusApp
-from gunicorn_raindrops.worker_classes.threads import responding
+from gunicorn_raindrops.worker_classes.threads import Sync, Threads, responding
 
 from .exporters.test_json import SNAPSHOT
 
@@ -549,6 +551,41 @@ def test_the_debug_line(caplog):
         request.cancel()
     assert [record.getMessage() for record in caplog.records] == ["GET /x"]
     assert caplog.records[0].levelno == logging.DEBUG
+
+
+@pytest.mark.parametrize("users", [False, True], ids=["alone", "beside a user's"])
+@pytest.mark.parametrize("strategy", [Sync, Threads])
+def test_the_request_path_is_short(monkeypatch, strategy, users):
+    """A hook and the strategy's method: two Python frames of ours each, the rest is native. What
+    a frame costs, each request would pay twice."""
+    monkeypatch.setattr(hooks._process, "strategy", strategy())
+    monkeypatch.setattr(hooks._process, "debugging", False)
+    namespace = {}
+    if users:
+        namespace = {"pre_request": lambda worker, req: None}
+        namespace["post_request"] = lambda worker, req, environ, resp: None
+    hooks.install(namespace)
+    cfg = configured(namespace)
+    worker, frames, folder = Worker(cfg), [], Path(hooks.__file__).parent
+
+    def note(frame, event, arg):
+        if event == "call" and Path(frame.f_code.co_filename).is_relative_to(folder):
+            frames.append(frame.f_code.co_name)
+
+    here, there = socket.socketpair()
+    with here, there:
+        req = SimpleNamespace(
+            method="GET", path="/", req_number=1, unreader=SimpleNamespace(sock=here)
+        )
+        post = cfg.post_request
+        for hook, args in ((cfg.pre_request, (worker, req)), (post, (worker, req, {}, response()))):
+            frames.clear()
+            sys.setprofile(note)
+            try:
+                hook(*args)
+            finally:
+                sys.setprofile(None)
+            assert len(frames) == 2, frames
 
 
 # The status on the application's own listeners.

@@ -27,6 +27,7 @@ from .._native._objects import (
     respond,
     respond_ticket,
 )
+from .outcome import CLASSES
 
 __all__ = [
     "CALLING",
@@ -47,13 +48,14 @@ __all__ = [
     "respond_ticket",
 ]
 
-END: dict[str, Callable[[], None]] = {
-    "1": _objects.end_1xx,
-    "2": _objects.end_2xx,
-    "3": _objects.end_3xx,
-    "4": _objects.end_4xx,
-    "5": _objects.end_5xx,
+_ENDS = {
+    1: _objects.end_1xx,
+    2: _objects.end_2xx,
+    3: _objects.end_3xx,
+    4: _objects.end_4xx,
+    5: _objects.end_5xx,
 }
+END: dict[str, Callable[[], None]] = {start: _ENDS[n] for start, n in CLASSES.items()}
 """What ends a request of this thread, by the first character of its status."""
 
 CALLING, WRITING, ENDED = 0, _objects.WRITING, -1
