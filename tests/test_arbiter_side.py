@@ -13,8 +13,6 @@ from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.snapshot import Arbiter
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 
 class Stats(Struct):
     """The user's counters."""

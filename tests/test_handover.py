@@ -11,8 +11,6 @@ from gunicorn_raindrops.handover import INHERITED, Inherited, hand_over
 from gunicorn_raindrops.scoreboard.app_counters import UserCounters
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 BIND = "127.0.0.1:9180"
 KEPT = {"file": None, "max_workers": 3}
 

@@ -26,7 +26,6 @@ from gunicorn_raindrops._native._counters import ffi, lib
 from gunicorn_raindrops.distribution import LAST, Distribution, floor_of, text
 from gunicorn_raindrops.histogram import HEADER, LENGTH, _struct_in
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memfd and /proc are Linux's")
 
 NS = 1e-9

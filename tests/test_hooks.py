@@ -31,7 +31,7 @@ from gunicorn_raindrops.worker_classes.threads import Sync, Threads, responding
 
 from .exporters.test_json import SNAPSHOT
 
-pytestmark = pytest.mark.usefixtures("nothing_left", "own_keywords")
+pytestmark = pytest.mark.usefixtures("own_keywords")
 
 SETTINGS = {setting.name for setting in KNOWN_SETTINGS}
 ARITY = {

@@ -20,6 +20,22 @@ from gunicorn_raindrops.scoreboard.board import Scoreboard
 LOCAL = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
 
 
+@pytest.fixture(autouse=True)
+def forgotten_files(nothing_left, monkeypatch):
+    """Close the descriptors of all scoreboards of a test: a middleware's lasts as long as its
+    process."""
+    boards, make = [], Scoreboard._map
+
+    def remember(board, *args, **kwargs):
+        make(board, *args, **kwargs)
+        boards.append(board)
+
+    monkeypatch.setattr(Scoreboard, "_map", remember)
+    yield
+    for board in boards:
+        board.forget_file()
+
+
 class Stats(Struct):
     other: int
     writing: int

@@ -27,8 +27,6 @@ from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.scoreboard.records import Marks, Reading, SlotRecord
 from gunicorn_raindrops.snapshot import Arbiter, Snapshot, Worker
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 ARBITER = Arbiter(1, "27.0", "0.1", "sync", started=time.monotonic() - 100)
 
 

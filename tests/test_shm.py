@@ -24,7 +24,6 @@ from gunicorn_raindrops import Raindrops
 
 from .conftest import descriptors
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memfd and /proc are Linux's")
 
 MAX = 2**64 - 1
@@ -934,5 +933,5 @@ class Model(RuleBasedStateMachine):
         assert self.size <= self.rd.capacity
 
 
-TestModel = pytest.mark.usefixtures("nothing_left")(Model.TestCase)
+TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -13,8 +13,6 @@ from gunicorn_raindrops import Struct
 
 from .conftest import descriptors
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 MAX = 2**64 - 1
 
 

@@ -14,8 +14,6 @@ from gunicorn_raindrops.scoreboard.claims import Claims
 from gunicorn_raindrops.snapshot import Arbiter
 from gunicorn_raindrops.worker_side import Task, WorkerSide
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 SETTINGS = settings.load({"bind": ""}, {})
 ARBITER = Arbiter(os.getpid(), None, "0", "sync", 0.0)
 

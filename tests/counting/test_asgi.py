@@ -20,8 +20,6 @@ from gunicorn_raindrops.counting import asgi, attached, slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.worker_classes.asgi import AroundASGI
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 SCOPE = {"type": "http", "method": "GET", "path": "/a"}
 START = {"type": "http.response.start", "status": 200, "headers": []}
 BODY = {"type": "http.response.body", "body": b"x"}

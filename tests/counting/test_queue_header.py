@@ -13,8 +13,6 @@ from gunicorn_raindrops.counting.queue_header import QueueHeader, instant
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 NOW = 1_764_000_000_123_456_789
 UNITS = {"s": 9, "ms": 6, "us": 3, "ns": 0}
 INT64 = 2**63 - 1

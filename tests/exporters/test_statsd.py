@@ -238,6 +238,7 @@ def test_who_leads():
             os.waitpid(pid, 0)
         os.close(read)
         os.close(write)
+        board.forget_file()
 
 
 def test_a_tick_without_a_status_address():

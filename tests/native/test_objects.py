@@ -13,8 +13,6 @@ from gunicorn_raindrops import Histogram, Raindrops, Struct
 from gunicorn_raindrops._native import _objects
 from gunicorn_raindrops._native._objects import Counter, Counters, Recorder
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 
 @pytest.fixture
 def rd():

@@ -18,8 +18,6 @@ from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.mapping import location_of
 from gunicorn_raindrops.scoreboard.board import HEADER, SOCKET, Scoreboard
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 NUMBER_BITS, ENTRIES, OUTSIDE = 6, 32, 63
 AROUND = 2 ** (64 - NUMBER_BITS)  # ns: where the instants of tickets go round
 

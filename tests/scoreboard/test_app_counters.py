@@ -20,8 +20,6 @@ from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 from ..exporters.test_json import SNAPSHOT
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 SLOTS = 4
 
 

@@ -23,7 +23,6 @@ from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Claim, Scoreboard
 from gunicorn_raindrops.scoreboard.layout import HEADER_SIZE
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="start times are Linux's")
 
 SLOT = ffi.sizeof("struct grd_slot")

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 TICK = 4096
 TURN = 2**48  # ticks
 

@@ -9,8 +9,6 @@ from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.scoreboard.claims import Claims
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 END = (1, exits.KILLED)
 
 

@@ -9,8 +9,6 @@ from gunicorn_raindrops.counting import attached, slots
 from gunicorn_raindrops.scoreboard import decode
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 PLACES = lib.GRD_ENTRIES
 TEXT = lib.GRD_ENTRY_TEXT
 METHOD = lib.GRD_ENTRY_METHOD

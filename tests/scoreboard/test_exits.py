@@ -14,8 +14,6 @@ from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.scoreboard.exits import CAUSES
 from gunicorn_raindrops.scoreboard.records import KillRecord, RequestRecord
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 
 @pytest.fixture
 def board():

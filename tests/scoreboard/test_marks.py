@@ -11,8 +11,6 @@ from gunicorn_raindrops.counting.request import WRITING
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import MARK_SECONDS, Scoreboard
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 SLOTS = 3
 
 

@@ -14,8 +14,6 @@ from gunicorn_raindrops.status.http import Connection, Request, parse
 from ..conftest import WAIT
 from .test_thread import GET, app, parsed, read
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 
 def test_parse():
     """What the status asks for, and nothing else."""

@@ -27,8 +27,6 @@ from gunicorn_raindrops.status.thread import StatusServer, open_listener
 from ..conftest import WAIT, descriptors
 from ..exporters.test_json import SNAPSHOT
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 GET = b"GET /_raindrops HTTP/1.1\r\nHost: x\r\n\r\n"
 TEXT = text.encode(SNAPSHOT)
 

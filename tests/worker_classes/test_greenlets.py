@@ -13,8 +13,6 @@ from gunicorn_raindrops.counting import attached
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.worker_classes.greenlets import Greenlets
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 
 @pytest.fixture
 def counting(fork):
