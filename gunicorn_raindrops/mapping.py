@@ -112,12 +112,15 @@ class Mapping:
     Args:
         fd: the file's descriptor.
         length: bytes.
-        guarded: whoever cuts the file short kills nobody (see guard.h), but from then on these
-            pages are `lost`.
+        guarded: a process that cuts the file short kills nobody (see guard.h), but from then on
+            these pages are `lost`.
+        read_only: writing to the pages kills this process (SIGSEGV).
     """
 
-    def __init__(self, fd: int, length: int, *, guarded: bool = False) -> None:
-        address = lib.grd_map(fd, length)
+    def __init__(
+        self, fd: int, length: int, *, guarded: bool = False, read_only: bool = False
+    ) -> None:
+        address = (lib.grd_map_read_only if read_only else lib.grd_map)(fd, length)
         if address == ffi.NULL:
             raise OSError(ffi.errno, f"cannot map {length} bytes: {os.strerror(ffi.errno)}")
         guard = lib.grd_guard(address, length) if guarded else -1

@@ -148,6 +148,7 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take
     sampler = Sampler(board, _identity(board.created), [], settings.listeners, warn)
 
     def take(since: float | None = None) -> Snapshot:
+        board.reap()  # no arbiter does
         snapshot = sampler.take(since)
         workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())
         unknown = dict.fromkeys(_NOT_IN_SLOTS)
@@ -192,7 +193,7 @@ class _NoBoard:
     def read(self) -> Reading:
         return Reading(0, 0, 0, (0,) * len(CLASSES), 0, ())
 
-    def marks(self, seconds: float) -> None:
+    def marks(self, seconds: float, reading: Reading | None = None) -> None:
         """There are none."""
 
 

@@ -64,8 +64,8 @@ class Board(Protocol):
     def read(self) -> Reading:
         """Return its state at this instant."""
 
-    def marks(self, seconds: float) -> Marks | None:
-        """Return the high-water marks of the last seconds."""
+    def marks(self, seconds: float, reading: Reading | None = None) -> Marks | None:
+        """Return the high-water marks of the last seconds, up to and with `reading`."""
 
 
 class Sampler:
@@ -119,7 +119,7 @@ class Sampler:
             workers=tuple(_worker(row, now - clock) for row in reading.rows),
             listeners=listeners,
             counters=None if self._counters is None else self._counters.read(reading.rows),
-            marks=self._marks(since, queued),
+            marks=self._marks(since, queued, reading),
             queued=queued,
             **{name: getattr(reading, name) for name in _OF_READING},
         )
@@ -128,11 +128,13 @@ class Sampler:
         """Return how many connections wait at the server's own listeners, as far as is known."""
         return self._listeners.queued()
 
-    def _marks(self, since: float | None, queued: int) -> Mapping[str, Marks | None]:
+    def _marks(
+        self, since: float | None, queued: int, reading: Reading
+    ) -> Mapping[str, Marks | None]:
         windows = dict(MARKS)
         if since is not None:
             windows["since"] = time.time() - since
-        marks = {window: self._board.marks(seconds) for window, seconds in windows.items()}
+        marks = {name: self._board.marks(seconds, reading) for name, seconds in windows.items()}
         return {window: mark and _including(mark, queued) for window, mark in marks.items()}
 
 

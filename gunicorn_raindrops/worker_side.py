@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from . import unpatched
@@ -87,9 +88,11 @@ class WorkerSide:
 
     def _take(self, board: Scoreboard, claim: Claim) -> None:
         self._claim = claim
-        self._has_slot = attached.take_over(board, claim, self._age, self._capacity)
-        if self._has_slot and self._counters is not None:
-            self._counters.sit(claim.slot)  # sets gauges to 0: only once the slot is ours
+        counters = self._counters
+        prepare = None if counters is None else partial(counters.take_over, claim.slot)
+        self._has_slot = attached.take_over(
+            board, claim, self._age, self._capacity, prepare=prepare
+        )
 
     def seek(self) -> None:
         """Take over a slot that the arbiter has claimed for this worker since it was forked, if

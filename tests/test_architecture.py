@@ -45,7 +45,8 @@ FOLDERS = {
     "scoreboard": [
         {"app_counters", "claims"},
         {"board"},
-        {"exits"},
+        {"reader", "reap"},
+        {"exits", "liveness"},
         {"decode"},
         {"records", "layout", "__init__"},
     ],

@@ -50,7 +50,7 @@ class Board:
     def read(self):
         return Reading(self.slots, 2, 50, (1, 2, 3, 4, 5), 6, self.rows)
 
-    def marks(self, seconds):
+    def marks(self, seconds, reading=None):
         return Marks(int(seconds), 1, self.queued)
 
 

@@ -52,6 +52,7 @@ counters = module(
         "pages",
         "histogram",
         "scoreboard",
+        "reading",
         "process",
         "nowait",
     ],

@@ -1,64 +1,81 @@
 #include "busy.h"
 
+#include <time.h>
+
 #include "clock.h"
+#include "words.h"
 
-enum { TURN_BITS = 64 - GRD_BUSY_COUNT_BITS, SETTLE_TRIES = 8 };
+enum {
+	QUICK_TRIES = 64, SETTLE_TRIES = 8, NAP_NS = 50000,
+	MOST_STEPS = 1024       /* threads of one owner that are in a step; more is no step */
+};
 
-/* The ticks of a word at an instant, modulo 2^TURN_BITS; what is above that is of no meaning. */
-static uint64_t ticks_of(uint64_t word, uint64_t now)
+/* How many instants are on their way into the word: see busy.h. The loads are acquire, so a load of
+ * the word after this is a later one. */
+static uint64_t steps_of(const struct grd_slot *slot, uint64_t word)
 {
-	return (word >> GRD_BUSY_COUNT_BITS) +
-	       grd_busy_in_flight(word) * (now >> GRD_BUSY_TICK_BITS);
+	uint64_t owner = grd_load_acquire(&slot->owner);
+	uint64_t gauge = grd_gauge_of(&slot->gauge, owner);
+	uint64_t counted = grd_busy_in_flight(word);
+	uint64_t in_gauge = grd_calling_of(gauge) + grd_writing_of(gauge);
+
+	return counted > in_gauge ? counted - in_gauge : 0;
 }
 
-/* Return whole ticks, the told ones or later ones. */
-static uint64_t unwound(uint64_t ticks, uint64_t told)
+static int nap(uint64_t steps, int *naps)
 {
-	int64_t more = (int64_t)((ticks - told) << GRD_BUSY_COUNT_BITS) >> GRD_BUSY_COUNT_BITS;
+	struct timespec time = {.tv_nsec = NAP_NS};
 
-	return more > 0 ? told + (uint64_t)more : told;
+	if (*naps <= 0 || steps > MOST_STEPS)
+		return 0;
+	--*naps;
+	nanosleep(&time, NULL);
+	return 1;
 }
 
-static uint64_t look(uint64_t *word)
+uint64_t grd_busy_read(const struct grd_slot *slot, int *naps)
 {
-	uint64_t seen = 0, now = 0;
+	for (int i = 1;; i++) {
+		uint64_t word = grd_load_acquire(&slot->busy), now = grd_now();
+		uint64_t steps;
 
-	for (int i = 0; i < SETTLE_TRIES; i++) {
-		seen = grd_load_acquire(word);
-		now = grd_now();
-		/* unchanged: what was in flight before the clock was read still is */
-		if (grd_load_relaxed(word) == seen)
-			break;
+		/* the clock before the gauge: an end under way is seen there if `now` is after it */
+		grd_fence_seq_cst();
+		steps = steps_of(slot, word);
+		if ((!steps && grd_load_relaxed(&slot->busy) == word) ||
+		    (i >= QUICK_TRIES && !nap(steps, naps)))
+			return grd_busy_total(word, now, grd_load_relaxed(&slot->busy_turn))
+			       << GRD_BUSY_TICK_BITS;
 	}
-	return ticks_of(seen, now);
 }
 
-static uint64_t tell(uint64_t *told, uint64_t ticks)
+/* 1 once the word is settled, or another's. */
+static int try_settle(struct grd_slot *slot, uint64_t owner, uint64_t then)
 {
-	uint64_t before = grd_load_relaxed(told), now;
+	uint64_t word = grd_load_acquire(&slot->busy), turn, total;
 
-	do {
-		now = unwound(ticks, before);
-	} while (now != before && !grd_cas_or_load(told, &before, now));
-	return now;
+	/* An owner adds to the word behind a release fence that is behind its take-over. So a word
+	 * of its is seen only together with its owner word, and the swap below fails: a word with an
+	 * instant in it does not come back. */
+	if (!grd_busy_in_flight(word) || grd_load_acquire(&slot->owner) != owner)
+		return 1;
+	turn = grd_load_relaxed(&slot->busy_turn);
+	total = grd_busy_total(word, then, turn);
+	if ((int64_t)(total - turn) < 0)
+		total = turn;   /* `then` was before their begin */
+	grd_busy_keep_turn(slot, total << GRD_BUSY_COUNT_BITS, then);
+	return grd_cas(&slot->busy, word, total << GRD_BUSY_COUNT_BITS);
 }
 
-uint64_t grd_busy_read(uint64_t *word, uint64_t *told)
+void grd_busy_settle_at(struct grd_slot *slot, uint64_t owner, uint64_t then)
 {
-	return tell(told, look(word)) << GRD_BUSY_TICK_BITS;
+	for (int i = 0; i < SETTLE_TRIES && !try_settle(slot, owner, then); i++)
+		;
 }
 
-int grd_busy_settle(uint64_t *word, uint64_t *told, uint64_t seen)
+void grd_busy_settle(struct grd_slot *slot, uint64_t owner)
 {
-	uint64_t ticks = tell(told, ticks_of(seen, grd_now()));
-
-	return grd_cas(word, seen, ticks << GRD_BUSY_COUNT_BITS);
-}
-
-void grd_busy_forget(uint64_t *word, uint64_t *told)
-{
-	uint64_t seen = grd_load_acquire(word);
-
-	if (grd_busy_in_flight(seen))
-		grd_cas(word, seen, grd_load_relaxed(told) << GRD_BUSY_COUNT_BITS);
+	/* the free owner word, which empties the gauge, before the look at the clock */
+	grd_fence_seq_cst();
+	grd_busy_settle_at(slot, owner, grd_now());
 }

@@ -26,59 +26,59 @@ static int fill(struct grd_entry *next, struct grd_line line)
 	return HEAD + (next->method + next->path + 7) / 8;
 }
 
-void grd_entry_begin(struct grd_entry *place, uint64_t now, struct grd_line line)
+void grd_entry_begin(struct grd_entry *entry, uint64_t now, struct grd_line line)
 {
-	uint64_t odd = grd_load_relaxed(&place->turn) | 1, words[WORDS];
+	uint64_t odd = grd_load_relaxed(&entry->turn) | 1, words[WORDS];
 	struct grd_entry next = {.began = now};
 	int count = fill(&next, line);
 
 	memcpy(words, &next, sizeof(words));
-	grd_store_relaxed(&place->turn, odd);
-	/* whoever sees a word of these sees the odd turn as well */
+	grd_store_relaxed(&entry->turn, odd);
+	/* a process that sees one of these words sees the odd turn as well */
 	grd_fence_release();
 	for (int i = FIRST; i < count; i++)
-		grd_store_relaxed((uint64_t *)place + i, words[i]);
-	grd_store_release(&place->turn, odd + 1);
+		grd_store_relaxed((uint64_t *)entry + i, words[i]);
+	grd_store_release(&entry->turn, odd + 1);
 }
 
-void grd_entry_end(struct grd_entry *place)
+void grd_entry_end(struct grd_entry *entry)
 {
-	grd_store_relaxed(&place->began, 0);
+	grd_store_relaxed(&entry->began, 0);
 }
 
-static int copy_one(struct grd_entry *copy, const struct grd_entry *place)
+static int copy_one(struct grd_entry *copy, const struct grd_entry *entry)
 {
 	uint64_t words[WORDS];
 
-	words[0] = grd_load_acquire(&place->turn);
+	words[0] = grd_load_acquire(&entry->turn);
 	for (int i = FIRST; i < WORDS; i++)
-		words[i] = grd_load_relaxed((const uint64_t *)place + i);
+		words[i] = grd_load_relaxed((const uint64_t *)entry + i);
 	grd_fence_acquire();
 	memcpy(copy, words, sizeof(words));
-	return !(words[0] & 1) && grd_load_relaxed(&place->turn) == words[0];
+	return !(words[0] & 1) && grd_load_relaxed(&entry->turn) == words[0];
 }
 
-static const struct grd_entry *find(const struct grd_entry *places, uint64_t *began)
+static const struct grd_entry *find(const struct grd_entry *entries, uint64_t *began)
 {
 	const struct grd_entry *oldest = NULL;
 
 	*began = UINT64_MAX;
 	for (int i = 0; i < GRD_ENTRIES; i++) {
-		uint64_t at = grd_load_relaxed(&places[i].began);
+		uint64_t at = grd_load_relaxed(&entries[i].began);
 
 		if (at && at < *began) {
 			*began = at;
-			oldest = &places[i];
+			oldest = &entries[i];
 		}
 	}
 	return oldest;
 }
 
-int grd_entry_oldest(struct grd_entry *copy, const struct grd_entry *places)
+int grd_entry_oldest(struct grd_entry *copy, const struct grd_entry *entries)
 {
 	for (int i = 0; i < TRIES; i++) {
 		uint64_t began;
-		const struct grd_entry *oldest = find(places, &began);
+		const struct grd_entry *oldest = find(entries, &began);
 
 		if (!oldest)
 			break;
@@ -89,9 +89,9 @@ int grd_entry_oldest(struct grd_entry *copy, const struct grd_entry *places)
 	return 0;
 }
 
-void grd_entries_clear(struct grd_entry *places)
+void grd_entries_clear(struct grd_entry *entries)
 {
 	for (int i = 0; i < GRD_ENTRIES; i++)
-		if (grd_load_relaxed(&places[i].began))
-			grd_store_relaxed(&places[i].began, 0);
+		if (grd_load_relaxed(&entries[i].began))
+			grd_store_relaxed(&entries[i].began, 0);
 }

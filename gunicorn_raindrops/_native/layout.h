@@ -2,7 +2,46 @@
  *
  * The pages begin with one header; a slot for each worker follows. Any process that maps the pages
  * can read them: the header holds a magic, the version of this layout, and all sizes. A change of
- * any offset below needs a new GRD_LAYOUT_VERSION. */
+ * any offset below needs a new GRD_LAYOUT_VERSION.
+ *
+ * Who may write each word, and which memory order publishes it
+ * ------------------------------------------------------------
+ * Readers write nothing. A process that reads with a read-only mapping sees what others see.
+ *
+ * owner: generation, state, tag of the owner's start time, pid. It changes by compare-and-swap
+ *     (acquire and release) only. FREE -> CLAIMED: an arbiter, or a process for itself, adds 1 to
+ *     the generation. CLAIMED -> CLAIMED -> STARTING: the worker takes the slot over; the first
+ *     step puts its own pid there, the second publishes the slot. Then only the owner changes the
+ *     state. Any state -> FREE: the arbiter that has the claim, or a reaper of the owner's PID
+ *     namespace that has found the owner dead. Each of these compares the whole word, so a late or
+ *     a second one fails.
+ * namespace: the owner's PID namespace below its generation. It is stored after the claim, by the
+ *     process that claimed; until then the generation is another one and the namespace is unknown.
+ *     An acquire load of it synchronizes with that release store.
+ * start, age, started, base, base_busy, gauge, websockets: stored by the worker between the two
+ *     steps of its take-over. A release fence after the first step keeps these stores behind it; the
+ *     second step is their release. A reader loads owner (acquire), the words, an acquire fence,
+ *     owner again: the same owner twice means that all the words are that owner's. The owner's
+ *     generation stands in gauge and websockets as well: one of another generation was left by a
+ *     dead owner and reads as 0. Afterwards the owner's threads add to both.
+ * requests, responses, errors, queue_ignored, histograms: only added to, by the owner's threads,
+ *     over all owners that the slot ever has. Each counter stands for itself (relaxed); a histogram
+ *     publishes its words by a release addition to a bucket.
+ * busy, busy_turn: see busy.h. exited: any process that counts an end, by compare-and-swap.
+ * entries: a seqlock each, written by the owner's threads; see entry.h.
+ * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
+ * marks: see marks.h. exits, kills, untracked: only added to, by arbiters and workers (relaxed).
+ * used: raised before a slot is claimed, so a reader that sees an owner looks far enough; a reader
+ *     that sees it late misses a slot that was claimed a moment ago.
+ * The rest of the header: the process that adopts the pages, before any other process uses them.
+ *
+ * What a reader must expect
+ * -------------------------
+ * A hostile worker may have written anything anywhere. It can spoil figures. No word from the pages
+ * bounds a loop, indexes an array or sizes an allocation before it was checked: `used` is cut to
+ * the number of slots, which was checked against the file's size; lengths of texts are cut to the
+ * room for them; causes are looked up, not indexed; seconds and kills are taken modulo the length
+ * of their arrays. A pid from the pages is asked for, never signalled. */
 #ifndef GRD_LAYOUT_H
 #define GRD_LAYOUT_H
 
@@ -11,7 +50,7 @@
 
 /* cffi: begin */
 enum {
-	GRD_LAYOUT_VERSION = 2,
+	GRD_LAYOUT_VERSION = 3,
 	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
 	GRD_SLOT_SIZE = 12288
 };
@@ -25,7 +64,10 @@ enum {
 	GRD_STATE_BITS = 3,
 	GRD_TAG_BITS = 15,
 	GRD_GENERATION_SHIFT = 40,
-	GRD_GAUGE_BITS = 20     /* writing in the low bits, calling above it */
+	GRD_GAUGE_BITS = 20,    /* writing in the low bits, calling above it */
+	GRD_NAMESPACE_BITS = 32,        /* an inode of procfs, include/linux/ns_common.h */
+	GRD_BUSY_COUNT_BITS = GRD_GAUGE_BITS,
+	GRD_BUSY_TICK_BITS = 14 /* a tick is 16384 ns: 2^44 of them are 9 years */
 };
 
 enum {                          /* why a worker ended */
@@ -114,12 +156,13 @@ struct grd_header {
 	uint64_t created;       /* CLOCK_MONOTONIC, ns */
 	int64_t unix_offset;    /* Unix time less CLOCK_MONOTONIC at that instant, ns */
 	char boot_id[GRD_BOOT_ID_SIZE]; /* of the boot whose pids and instants stand here */
+	uint64_t pid_namespace; /* of the process that adopted the pages: an inode; 0: unknown */
 	uint64_t untracked;     /* workers alive that found no free slot */
 	uint64_t used;          /* slots from here on have never been claimed */
 	uint64_t exits[GRD_EXIT_CAUSES];
 	uint64_t kills;         /* how many have been kept below, in turn */
 	struct grd_kill killed[GRD_KILLS_KEPT];
-	uint64_t padding[4];    /* to a cache line that every request writes to */
+	uint64_t padding[3];    /* to a cache line that every request writes to */
 	struct grd_marks marks;
 };
 
@@ -141,12 +184,14 @@ struct grd_slot {
 	uint64_t errors;
 
 	uint64_t busy;          /* see busy.h */
+	uint64_t busy_turn;     /* a total that it had: tells how often the word has gone round */
 	uint64_t queue_ignored; /* headers that said no time, or one to come */
-	uint64_t spare[6];
+	uint64_t spare[5];
 
-	uint64_t busy_told;     /* readers write this */
+	/* as the first line */
+	uint64_t namespace;     /* the owner's PID namespace, below the owner's generation */
 	uint64_t exited;        /* the last generation whose end has been counted */
-	uint64_t spare_told[6];
+	uint64_t spare_owner[6];
 
 	struct grd_histogram request;   /* from begin to end */
 	struct grd_histogram queue[GRD_QUEUE_SOURCES];  /* before that, by source */
@@ -214,11 +259,12 @@ GRD_AT(grd_header, length, 24);
 GRD_AT(grd_header, created, 32);
 GRD_AT(grd_header, unix_offset, 40);
 GRD_AT(grd_header, boot_id, 48);
-GRD_AT(grd_header, untracked, 88);
-GRD_AT(grd_header, used, 96);
-GRD_AT(grd_header, exits, 104);
-GRD_AT(grd_header, kills, 152);
-GRD_AT(grd_header, killed, 160);
+GRD_AT(grd_header, pid_namespace, 88);
+GRD_AT(grd_header, untracked, 96);
+GRD_AT(grd_header, used, 104);
+GRD_AT(grd_header, exits, 112);
+GRD_AT(grd_header, kills, 160);
+GRD_AT(grd_header, killed, 168);
 GRD_AT(grd_header, marks, 1600);
 GRD_LENGTH(grd_header, exits, 6);
 GRD_LENGTH(grd_header, killed, 8);
@@ -238,8 +284,9 @@ GRD_AT(grd_slot, requests, 72);
 GRD_AT(grd_slot, responses, 80);
 GRD_AT(grd_slot, errors, 120);
 GRD_AT(grd_slot, busy, 128);
-GRD_AT(grd_slot, queue_ignored, 136);
-GRD_AT(grd_slot, busy_told, 192);
+GRD_AT(grd_slot, busy_turn, 136);
+GRD_AT(grd_slot, queue_ignored, 144);
+GRD_AT(grd_slot, namespace, 192);
 GRD_AT(grd_slot, exited, 200);
 GRD_AT(grd_slot, request, 256);
 GRD_AT(grd_slot, queue, 2496);
@@ -251,5 +298,6 @@ GRD_SIZE(grd_slot, GRD_SLOT_SIZE);
 _Static_assert(GRD_PID_BITS + GRD_STATE_BITS + GRD_TAG_BITS == GRD_GENERATION_SHIFT,
 	       "an owner fills its word");
 _Static_assert(2 * GRD_GAUGE_BITS == GRD_GENERATION_SHIFT, "a gauge fills its word");
+_Static_assert((int)GRD_NAMESPACE_BITS <= (int)GRD_GENERATION_SHIFT, "a namespace fits its word");
 
 #endif

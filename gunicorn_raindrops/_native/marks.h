@@ -1,15 +1,20 @@
-/* High-water marks: how many requests were calling, or writing, and how many connections queued, at
- * most, in each of the last seconds. They belong to no reader, so none takes another's.
+/* High-water marks: the most requests calling, the most writing, and the most connections queued,
+ * in each of the last seconds. They belong to no reader, so none takes another's.
  *
- * Level. To know the most there ever was of all workers together, they have a word in common:
- * turn, calling, writing, one atomic addition for each step of a request. The slots' gauges stay
- * the truth: a worker that is killed between its two additions leaves the level too high (a begin
- * raises it first, an end lowers it last), and the next reader puts it right. The turn is there
- * for that: it tells whether any request took a step while the gauges were summed.
+ * Level. The most that all workers had together needs a word in common: turn, calling, writing, one
+ * atomic addition for each step of a request. The gauges of the slots stay the truth. A begin
+ * raises the level first and its gauge last (a release addition); an end lowers its gauge first and
+ * the level last (a release addition). A look loads the level (acquire), all gauges (acquire), and
+ * the level again. So a look at an unchanged level finds every request of a gauge in the level too,
+ * and a level that is too high was left by a worker that was killed between its two additions, or
+ * by one that is between them now. Who reaps corrects what two looks have in common. (The step from
+ * calling to writing moves one request in one addition each: there the level may be too low by a
+ * request for as long.)
  *
  * Ring. A word for each second: the second above, the most below, so that a word only grows and a
- * new second begins by itself. A step that lowers the level marks what it was before: a level that
- * held for some time is marked in the second that it ends in, or is still there to be read. */
+ * new second begins by itself (compare-and-swap, relaxed loads: each word stands for itself). A step
+ * that lowers the level marks what it was before: a level that lasted is marked in the second in
+ * which it ends. One that lasts still is in the gauges, which readers sum. */
 #ifndef GRD_MARKS_H
 #define GRD_MARKS_H
 
@@ -18,21 +23,26 @@
 #include "layout.h"
 
 enum {
-	GRD_LEVEL_BITS = 20,
-	GRD_LEVEL_HIGHEST = (1 << (GRD_LEVEL_BITS - 1)) - 1     /* over that it went under 0 */
+	GRD_LEVEL_HIGHEST = (1 << (GRD_GAUGE_BITS - 1)) - 1     /* a field above that went below 0 */
 };
 
-/* Take a step; the two counts are what it adds, or takes away. */
+/* Count a step in the level; `calling` and `writing` are what it adds, negative for what it takes
+ * away. */
 void grd_marks_step(struct grd_marks *marks, uint64_t now, int calling, int writing);
 
 /* Mark that there were so many. */
 void grd_marks_raise(struct grd_marks *marks, uint64_t now, int what, uint64_t count);
 
-/* What is in flight, as the gauges say; `seen` is the level from before they were summed. */
-void grd_marks_correct(struct grd_marks *marks, uint64_t seen, uint64_t calling, uint64_t writing);
-
-/* Set `most` to the marks of the last `seconds` whole ones and the one that is not over yet, with
- * what is in flight now. */
+/* Set `most` to the marks of the last `seconds` whole ones and the one that is not over yet. */
 void grd_marks_read(const struct grd_marks *marks, uint64_t now, uint32_t seconds, uint64_t *most);
+
+/* The end of the last second in which anything was marked, CLOCK_MONOTONIC, ns. */
+uint64_t grd_marks_last(const struct grd_marks *marks);
+
+/* How far a level is above what the gauges hold, by field. */
+void grd_level_excess(uint64_t level, uint64_t calling, uint64_t writing, int *excess);
+
+/* Lower the level by so much; 0 if a step has been counted since it was `seen`. */
+int grd_level_correct(struct grd_marks *marks, uint64_t seen, const int *excess);
 
 #endif

@@ -5,11 +5,21 @@
 
 enum { SMALLEST_LINE = 64, LARGEST_LINE = 1024 };
 
-void *grd_map(int fd, size_t length)
+static void *map(int fd, size_t length, int protection)
 {
-	void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *address = mmap(NULL, length, protection, MAP_SHARED, fd, 0);
 
 	return address == MAP_FAILED ? NULL : address;
+}
+
+void *grd_map(int fd, size_t length)
+{
+	return map(fd, length, PROT_READ | PROT_WRITE);
+}
+
+void *grd_map_read_only(int fd, size_t length)
+{
+	return map(fd, length, PROT_READ);
 }
 
 void grd_unmap(void *address, size_t length)

@@ -8,6 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#endif
+
 /* proc_pid_stat(5): "pid (comm) state ppid ...", comm may hold anything, starttime is field 22. */
 static int64_t parse_start(const char *stat)
 {
@@ -39,6 +45,24 @@ static ssize_t read_stat(uint32_t pid, char *stat, size_t size)
 	return got;
 }
 
+/* Without /proc, or where it hides others' processes (hidepid). EPERM means that there is one. */
+static int exists(uint32_t pid)
+{
+	return pid && (!kill((pid_t)pid, 0) || errno != ESRCH);
+}
+
+/* A /proc that was mounted in another PID namespace has other processes' pids (pid_namespaces(7)). */
+static int is_proc_ours(void)
+{
+	char self[32];
+	ssize_t size = readlink("/proc/self", self, sizeof(self) - 1);
+
+	if (size <= 0)
+		return 0;
+	self[size] = 0;
+	return strtol(self, NULL, 10) == (long)getpid();
+}
+
 int64_t grd_process_start(uint32_t pid)
 {
 	char stat[1024];
@@ -46,11 +70,51 @@ int64_t grd_process_start(uint32_t pid)
 
 	if (pid == 0)           /* kill(2) would take it for our own group */
 		return -1;
-	got = read_stat(pid, stat, sizeof(stat) - 1);
+	got = is_proc_ours() ? read_stat(pid, stat, sizeof(stat) - 1) : -1;
 	if (got > 0) {
 		stat[got] = 0;
 		return parse_start(stat);
 	}
-	/* no /proc, or it hides others' processes (hidepid): EPERM means that there is one */
-	return kill((pid_t)pid, 0) < 0 && errno == ESRCH ? -1 : 0;
+	return exists(pid) ? 0 : -1;
+}
+
+#if defined(__linux__) && defined(SYS_pidfd_open)
+/* pidfd_open(2): the descriptor gets readable when the process ends, before anybody waits for it.
+ * Returns -1 if this kernel or a sandbox has none, or no descriptor is left. */
+static int ask_pidfd(uint32_t pid)
+{
+	struct pollfd ended = {.events = POLLIN};
+	int ready;
+
+	ended.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	if (ended.fd < 0)
+		return errno == ESRCH ? 0 : -1;
+	ready = poll(&ended, 1, 0);
+	close(ended.fd);
+	return ready == 0;
+}
+#else
+static int ask_pidfd(uint32_t pid)
+{
+	(void)pid;
+	return -1;
+}
+#endif
+
+int grd_process_runs(uint32_t pid)
+{
+	int runs = pid ? ask_pidfd(pid) : 0;
+
+	return runs < 0 ? grd_process_start(pid) >= 0 : runs;
+}
+
+uint64_t grd_pid_namespace(void)
+{
+#ifdef __linux__
+	struct stat found;
+
+	if (!stat("/proc/self/ns/pid", &found))
+		return (uint32_t)found.st_ino;
+#endif
+	return 0;
 }

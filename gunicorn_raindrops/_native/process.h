@@ -1,13 +1,21 @@
-/* Processes, as proc(5) has them. */
+/* Processes, as proc(5) has them. None of these functions waits, none signals. */
 #ifndef GRD_PROCESS_H
 #define GRD_PROCESS_H
 
 #include <stdint.h>
 
 /* cffi: begin */
-/* When a process started, in clock ticks since boot; 0 where it lives but does not tell, -1 where
- * there is none. A zombie runs nothing and is none. */
+/* When a process started, in clock ticks since boot; 0 if it lives and that cannot be known, -1 if
+ * there is none. A zombie runs nothing and counts as none. */
 int64_t grd_process_start(uint32_t pid);
+
+/* Whether there is a process with this pid, and not as a zombie; its start time is not looked at,
+ * which is what takes long. */
+int grd_process_runs(uint32_t pid);
+
+/* The PID namespace of this process: an inode that is its own on this machine, 0 if unknown. A pid
+ * means something in its own namespace only. */
+uint64_t grd_pid_namespace(void);
 /* cffi: end */
 
 #endif

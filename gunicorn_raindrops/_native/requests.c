@@ -99,16 +99,17 @@ void grd_keep_current(void)
 	keeping = 1;
 }
 
-/* The steps. The level of the marks is raised before the gauge and lowered after it: see marks.h.
- * So each gauge is published after the level it goes with. */
+/* The steps, in the order that marks.h and busy.h need: a begin raises the level of the marks, then
+ * busy, then the gauge; an end lowers the gauge, reads the clock, then adds to busy, then lowers
+ * the level. */
 
 static int begin_in(struct grd_held *held, uint64_t now, struct grd_line line)
 {
 	int entry = showing ? grd_entry_reserve(&held->reserved) : -1;
 
 	grd_marks_step(&held->header->marks, now, 1, 0);
+	grd_busy_begin(held->slot, now);
 	grd_add_release(&held->slot->gauge, GRD_ONE_CALLING);
-	grd_busy_begin(&held->slot->busy, now);
 	if (entry >= 0)
 		grd_entry_begin(&held->slot->entries[entry], now, line);
 	return entry;
@@ -128,19 +129,21 @@ static void free_entry(struct grd_held *held, int entry)
 	held->reserved &= ~(1u << entry);
 }
 
-static void leave_in(struct grd_held *held, uint64_t now, enum phase from, int entry)
+/* Returns the instant. */
+static uint64_t leave_in(struct grd_held *held, enum phase from, int entry)
 {
-	grd_busy_end(&held->slot->busy, now);
-	grd_add_relaxed(&held->slot->gauge, 0 - (from == CALLING ? GRD_ONE_CALLING : GRD_ONE_WRITING));
-	/* a reader that sees the level lowered sees the gauge lowered */
-	grd_fence_release();
+	uint64_t one = from == CALLING ? GRD_ONE_CALLING : GRD_ONE_WRITING, now;
+
+	grd_add_seq_cst(&held->slot->gauge, 0 - one);
+	now = grd_now();
+	grd_busy_end(held->slot, now);
 	grd_marks_step(&held->header->marks, now, -(from == CALLING), -(from == WRITING));
 	free_entry(held, entry);
+	return now;
 }
 
-static void count(struct grd_slot *slot, unsigned int hundreds, uint64_t took)
+static void count(struct grd_slot *slot, unsigned int hundreds)
 {
-	grd_histogram_record(&slot->request, took);
 	if (hundreds >= 1 && hundreds <= GRD_RESPONSE_CLASSES)
 		grd_add_relaxed(&slot->responses[hundreds - 1], 1);
 	grd_add_relaxed(&slot->requests, 1);
@@ -153,20 +156,20 @@ static void count_error(struct grd_slot *slot)
 
 /* The request of this thread. */
 
-/* Take it, whatever its phase, out of the gauge. */
-static void leave(struct request *request, uint64_t now)
+/* Take it, whatever its phase, out of the gauge; returns the instant. */
+static uint64_t leave(struct request *request)
 {
-	if (request->phase != IDLE)
-		leave_in(request->held, now, request->phase, request->entry);
+	enum phase phase = request->phase;
+
 	request->phase = IDLE;
+	return phase == IDLE ? grd_now() : leave_in(request->held, phase, request->entry);
 }
 
 void grd_begin(struct grd_line line)
 {
 	struct request *request = &this_threads;
-	uint64_t now = grd_now();
+	uint64_t now = leave(request);
 
-	leave(request, now);
 	request->held = current;
 	request->entry = begin_in(current, now, line);
 	request->began = now;
@@ -192,18 +195,16 @@ void grd_fail(void)
 void grd_end(unsigned int hundreds)
 {
 	struct request *request = &this_threads;
-	uint64_t now;
 
 	if (request->phase == IDLE)
 		return;
-	now = grd_now();
-	count(request->held->slot, hundreds, now - request->began);
-	leave(request, now);
+	count(request->held->slot, hundreds);
+	grd_histogram_record(&request->held->slot->request, leave(request) - request->began);
 }
 
 void grd_cancel(void)
 {
-	leave(&this_threads, grd_now());
+	leave(&this_threads);
 }
 
 /* Requests with a ticket. A ticket is the instant of its request's begin, and below that a number:
@@ -281,16 +282,18 @@ void grd_ticket_respond(struct grd_held *held, uint64_t ticket)
 
 void grd_ticket_end(struct grd_held *held, uint64_t ticket, unsigned int how)
 {
-	uint64_t now = grd_now();
+	int is_counted = !(how & GRD_CANCELLED);
+	uint64_t now;
 
 	if (!is_inside(held, ticket))
 		return;
-	if (!(how & GRD_CANCELLED)) {
-		if (how & GRD_ERROR)
-			count_error(held->slot);
-		count(held->slot, how & GRD_HUNDREDS, since(ticket, now));
-	}
-	leave_in(held, now, how & GRD_WRITING ? WRITING : CALLING, entry_on(ticket));
+	if (how & GRD_ERROR && is_counted)
+		count_error(held->slot);
+	if (is_counted)
+		count(held->slot, how & GRD_HUNDREDS);
+	now = leave_in(held, how & GRD_WRITING ? WRITING : CALLING, entry_on(ticket));
+	if (is_counted)
+		grd_histogram_record(&held->slot->request, since(ticket, now));
 }
 
 /* What else a slot's owner counts. */

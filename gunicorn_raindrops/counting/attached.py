@@ -30,9 +30,17 @@ finishing: Callable[[], None] = partial(_objects.set_state, FINISHING)
 """Tell readers that it takes no more of them."""
 
 
-def take_over(board: Scoreboard, claim: Claim, age: int, capacity: int) -> bool:
-    """Take over and attach the slot that the arbiter claimed; return whether it was still there."""
-    slot = board.take_over_slot(claim, age, capacity)
+def take_over(
+    board: Scoreboard,
+    claim: Claim,
+    age: int,
+    capacity: int,
+    *,
+    prepare: Callable[[], object] | None = None,
+) -> bool:
+    """Take over and attach the slot that the arbiter claimed; return whether it was still there.
+    `prepare` is called in between: see `Scoreboard.take_over_slot`."""
+    slot = board.take_over_slot(claim, age, capacity, prepare=prepare)
     if slot is None:
         return False
     _objects.attach(location_of(board.header), location_of(slot), board)

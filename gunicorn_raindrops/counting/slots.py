@@ -151,10 +151,8 @@ class BoardSlotOfProcess(SlotOfProcess):
 
 
 def _hold(board: Scoreboard) -> BoardSlot | None:
+    board.reap()  # no arbiter does
     claim = board.claim()
-    if claim is None:
-        board.reap()
-        claim = board.claim()
     slot = None if claim is None else board.take_over_slot(claim)
     return None if claim is None or slot is None else BoardSlot(board, claim, slot)
 

@@ -70,8 +70,9 @@ class UserCounters:
         self._per_worker = [name for name, kind in stats.KINDS.items() if kind == "worker gauge"]
         self._cells = Raindrops(len(self._per_worker) * slots) if self._per_worker else None
 
-    def sit(self, slot: int) -> None:
-        """Have this process's worker gauges be those of a slot, from 0 on."""
+    def take_over(self, slot: int) -> None:
+        """Have this process's worker gauges be those of a slot, from 0 on. The slot must be this
+        process's, and not published yet: see `Scoreboard.take_over_slot`."""
         if self._cells is not None:
             for i, name in enumerate(self._per_worker):
                 self._stats.move(name, self._cells, i * self._slots + slot)
@@ -79,17 +80,17 @@ class UserCounters:
 
     def read(self, rows: Iterable[SlotRecord]) -> tuple[UserCounter, ...]:
         """Return every member's value; `rows` are those of living workers."""
-        seated = [row.slot for row in rows if row.state != scoreboard.CLAIMED]
+        taken = [row.slot for row in rows if row.state != scoreboard.CLAIMED]
         return tuple(
-            UserCounter(name, kind != "counter", self._value(name, seated))
+            UserCounter(name, kind != "counter", self._value(name, taken))
             for name, kind in self._stats.KINDS.items()
         )
 
-    def _value(self, name: str, seated: list[int]) -> int:
+    def _value(self, name: str, taken: list[int]) -> int:
         if self._cells is None or name not in self._per_worker:
             return self._stats[self._stats.MEMBERS.index(name)]
         first = self._per_worker.index(name) * self._slots
-        return sum(self._cells[first + slot] for slot in seated) % 2**64
+        return sum(self._cells[first + slot] for slot in taken) % 2**64
 
     # Through an upgrade.
 

@@ -1,8 +1,8 @@
 """Why workers ended: how many by each cause, and what the last ones that were killed were doing.
 
 Who writes: a worker counts its own end on its way out, if it gets there and knows why; else the
-arbiter that reaps it does (see scoreboard.h). The killed are kept by arbiters. All of it stands in
-the scoreboard's header, so it outlives workers, arbiters and, with a file, the server.
+arbiter that waits for it does (see scoreboard.h). Arbiters keep the records of kills. All of it
+stands in the scoreboard's header, so it outlives workers, arbiters and, with a file, the server.
 """
 
 from __future__ import annotations

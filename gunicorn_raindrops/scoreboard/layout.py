@@ -1,4 +1,4 @@
-"""What stands at the head of a scoreboard's memory, and whose the file below it is.
+"""The header of a scoreboard's memory, and the lock on its file.
 
 The lock on a scoreboard file is the arbiter's: it goes with the arbiter's descriptor, and no
 mapping may hold it longer.
@@ -10,16 +10,21 @@ import fcntl
 import os
 from pathlib import Path
 
-from .._native._counters import ffi
+from .._native._counters import ffi, lib
 
 MAGIC = b"raindrop"
-VERSION = 2
-HEADER_SIZE = 4096
-SLOT_SIZE = ffi.sizeof("struct grd_slot")
+VERSION: int = lib.GRD_LAYOUT_VERSION
+HEADER_SIZE: int = lib.GRD_HEADER_SIZE
+SLOT_SIZE: int = lib.GRD_SLOT_SIZE
+
+
+def length_of(slots: int) -> int:
+    """Return how long the memory of so many slots is, in bytes."""
+    return HEADER_SIZE + slots * SLOT_SIZE
 
 
 def boot_id() -> bytes:
-    """Return what the kernel calls this boot; nothing where it does not say."""
+    """Return the kernel's name of this boot; nothing where it gives none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
     except OSError:

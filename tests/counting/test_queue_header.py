@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gunicorn_raindrops.counting import attached
 from gunicorn_raindrops.counting.queue_header import QueueHeader, instant
-from gunicorn_raindrops.scoreboard import board as scoreboard
+from gunicorn_raindrops.scoreboard import records
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 NOW = 1_764_000_000_123_456_789
@@ -83,7 +83,7 @@ def counted(link, header, method, *args):
     assert attached.take_over(board, board.claim(), 1, 1)
     getattr(header, method)(*args)
     reading = board.read()
-    waited = reading.queue_seconds[scoreboard.HEADER]
+    waited = reading.queue_seconds[records.HEADER]
     link.say(f"{waited.count} {reading.queue_ignored} {waited.sum}".encode())
 
 

@@ -1,6 +1,7 @@
 """Users' own counters: how they are found, told apart, shared and reclaimed."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -60,8 +61,8 @@ def seated(counters, board, work):
     ready, said = os.pipe()
     pid = os.fork()
     if not pid:
-        counters.sit(claim.slot)
-        attached.take_over(board, claim, 1, 1)
+        zero = functools.partial(counters.take_over, claim.slot)
+        attached.take_over(board, claim, 1, 1, prepare=zero)
         work()
         os.write(said, b".")
         while True:

@@ -26,7 +26,7 @@ from gunicorn_raindrops.scoreboard.layout import HEADER_SIZE
 linux = pytest.mark.skipif(sys.platform != "linux", reason="start times are Linux's")
 
 SLOT = ffi.sizeof("struct grd_slot")
-HEADER = struct.Struct("=8sIIIIQQq40sQ")  # struct grd_header
+HEADER = struct.Struct("=8sIIIIQQq40sQQ")  # struct grd_header
 GENERATION = 1 << lib.GRD_GENERATION_SHIFT
 CALLING = 1 << lib.GRD_GAUGE_BITS
 MAX = 2**64 - 1
@@ -453,6 +453,10 @@ def test_a_reused_pid(board, worker, pages, state):
     assert figures(board)[0] == 0
     assert board.read().rows == ()
     pages.set(0, "start", start)
+    assert figures(board)[0] == 1, "a reader frees nothing"
+    pages.set(0, "start", start + (1 << lib.GRD_TAG_BITS))
+    board.reap()
+    pages.set(0, "start", start)
     assert board.read().rows == (), "it was freed for good"
 
 
@@ -547,7 +551,8 @@ def test_one_slot_among_many(fork):
     with Raindrops(1) as held:
 
         def churn(link):
-            me = lib.grd_who(os.getpid(), 1)
+            me = ffi.new("struct grd_owner *")
+            me.who = lib.grd_who(os.getpid(), 1)
             incr, decr = held.incr, held.decr
             link.hear()
             for _ in range(100_000):
@@ -621,7 +626,9 @@ def test_pid_0_is_nobody(board, pages):
     """No process has pid 0: a slot with it is freed, and does not stay taken for ever."""
     board.release(board.claim())
     pages.set(0, "owner", GENERATION | scoreboard.READY << lib.GRD_PID_BITS)
+    pages.set(0, "namespace", GENERATION | lib.grd_pid_namespace())
     assert board.read().rows == ()
+    board.reap()
     assert [board.claim().slot for _ in range(4)] == [0, 1, 2, 3]
 
 
@@ -704,10 +711,20 @@ def test_the_pages_describe_themselves(tmp_path):
     before = time.time() - time.monotonic()
     board = Scoreboard(5, str(tmp_path / "board"))
     content = (tmp_path / "board").read_bytes()
-    magic, version, header_size, slot_size, slots, length, created, offset, boot, untracked = (
-        HEADER.unpack_from(content)
-    )
-    assert (magic, version) == (b"raindrop", 2)
+    (
+        magic,
+        version,
+        header_size,
+        slot_size,
+        slots,
+        length,
+        created,
+        offset,
+        boot,
+        space,
+        untracked,
+    ) = HEADER.unpack_from(content)
+    assert (magic, version) == (b"raindrop", 3)
     assert (header_size, slot_size, slots) == (HEADER_SIZE, SLOT, 5)
     assert length == HEADER_SIZE + 5 * SLOT == len(content)
     assert abs(created / 1e9 - time.monotonic()) < 10
@@ -716,6 +733,7 @@ def test_the_pages_describe_themselves(tmp_path):
     if sys.platform == "linux":
         name = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
         assert boot.rstrip(b"\0") == name
+        assert space == Path("/proc/self/ns/pid").stat().st_ino
     board.forget_file()
 
 
@@ -1069,6 +1087,7 @@ def test_websockets_are_reclaimed_with_their_owner(board, fork):
     child.kill()
     child.wait()
     assert board.read().rows == ()
+    board.reap()
     claim = board.claim()
     assert claim.slot == 0
     assert [row.websockets for row in board.read().rows] == [0]

@@ -1,16 +1,20 @@
 """Busy seconds against a model, and at the ends of their words."""
 
+import threading
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gunicorn_raindrops import Raindrops
+from gunicorn_raindrops._native._counters import lib
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
-TICK = 4096
-TURN = 2**48  # ticks
+COUNT = lib.GRD_BUSY_COUNT_BITS
+TICK = 1 << lib.GRD_BUSY_TICK_BITS  # ns
+TURN = 2 ** (64 - COUNT)  # ticks
 
 
 class Slot:
@@ -103,9 +107,10 @@ def test_idle_is_not_busy(slot):
 
 @pytest.mark.parametrize("turns", [0, 1, 2])
 def test_the_word_goes_round(slot, turns):
-    """Ticks are kept modulo their width: what was told before says how often they went round."""
-    told = turns * TURN + TURN - 2
-    slot.slot.busy, slot.slot.busy_told = (told % TURN) << 16, told
+    """Ticks are kept modulo their width: a total that the slot had says how often they went
+    round."""
+    total = turns * TURN + TURN - 2
+    slot.slot.busy, slot.slot.busy_turn = (total % TURN) << COUNT, total
     before = slot.board.read().busy_seconds[0]
     slot.begin()
     until = time.monotonic_ns() + 16 * TICK
@@ -117,31 +122,87 @@ def test_the_word_goes_round(slot, turns):
     assert before < during <= after < before + 3600
 
 
-def test_a_reader_that_was_held_up(slot):
-    """It may have told of more than there was: nobody tells of less, until there is."""
+def test_the_owner_keeps_count_of_turns(slot):
+    """Each end raises the total that tells the turn, once it has moved a quarter turn beyond."""
+    for eighth in range(1, 24):
+        total = eighth * (TURN // 8) + 1
+        slot.slot.busy = (total % TURN) << COUNT
+        slot.begin()
+        slot.end()
+        assert total - slot.slot.busy_turn <= TURN // 4
+        assert slot.board.read().busy_seconds[0] == pytest.approx(total * TICK / 1e9)
+
+
+def test_a_step_under_way_is_waited_for(slot):
+    """An end has left the gauge, and its instant has yet to arrive: a reader neither counts beyond
+    that instant nor waits for ever."""
     slot.begin()
-    slot.end()
-    ahead = int(slot.busy()) // TICK + 3600 * 10**9 // TICK
-    slot.slot.busy_told = ahead
-    before = slot.board.read().busy_seconds[0]
-    slot.begin()
-    slot.end()
-    assert slot.board.read().busy_seconds[0] == before == pytest.approx(ahead * TICK / 1e9)
+    held = slot.slot.gauge
+    slot.slot.gauge = held - (1 << lib.GRD_GAUGE_BITS)
+    before = time.monotonic()
+    slot.board.read()
+    assert 0.005 < time.monotonic() - before < 5, "it has waited, and given up"
+    ended = threading.Timer(0.002, setattr, (slot.slot, "gauge", held))
+    ended.start()
+    slot.busy()
+    ended.join()
+
+
+def test_no_total_goes_back(fork):
+    """Readers in several processes, each of which tells the next what it has read: none says less,
+    though requests end, and their owner is killed, at any moment."""
+    board = Scoreboard(1)
+    board.release(board.claim())
+    with Raindrops(1) as most:
+
+        def serve(link, claim):
+            held = BoardSlot(board, claim, board.take_over_slot(claim))
+            link.say()
+            while True:
+                held.end(held.begin(), 2)
+
+        def read(link):
+            link.say()
+            until = time.monotonic() + 1.5
+            while time.monotonic() < until:
+                before = most[0]
+                now = round(board.read().busy_seconds[0] * 1e9)
+                assert now >= before - 1, (now - before, now)
+                if now > most[0]:
+                    most[0] = now
+                board.reap()
+
+        readers = [fork(read) for _ in range(2)]
+        for reader in readers:
+            assert reader.link.hear()
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            board.reap()
+            child = fork(serve, board.claim())
+            assert child.link.hear()
+            time.sleep(0.02)
+            child.kill()
+            child.wait()
+        for reader in readers:
+            reader.check()
+    board.forget_file()
 
 
 def test_as_many_requests_as_there_may_be(slot):
-    """The count has 16 bits: ten thousand at once neither reach the ticks nor are lost."""
-    for _ in range(10_000):
+    """The count has 20 bits: a hundred thousand at once neither reach the ticks nor are lost."""
+    for _ in range(100_000):
         slot.begin()
     slot.busy()
-    for _ in range(10_000):
+    assert slot.slot.busy % (1 << COUNT) == 100_000
+    for _ in range(100_000):
         slot.end()
-    assert slot.slot.busy & 0xFFFF == 0
+    assert slot.slot.busy % (1 << COUNT) == 0
     assert slot.busy() == slot.busy()
 
 
 def test_of_another_boot(tmp_path):
-    """Its instants say nothing here: what was in flight then ends as of the last look."""
+    """Its clock has stopped: what was in flight then ended in the last second of which anything is
+    known."""
     file = tmp_path / "board"
     board = Scoreboard(1, str(file))
     claim = board.claim()
@@ -149,12 +210,31 @@ def test_of_another_boot(tmp_path):
     BoardSlot(board, claim, slot).begin()
     told = board.read().busy_seconds[0]
     board.header.boot_id = b"another".ljust(40, b"\0")
-    # an uptime of a century: as if its begin were to come
-    slot.busy = (slot.busy - ((100 * 365 * 86400 * 10**9 // TICK) << 16)) % 2**64
     board.forget_file()
     again = Scoreboard(1, str(file))
     try:
-        assert again.read().busy_seconds == (told,)
+        (found,) = again.read().busy_seconds
+        assert told <= found <= told + 1.1
+        assert again.read().busy_seconds == (found,)
         assert again.read().rows == ()
+    finally:
+        again.forget_file()
+
+
+def test_of_another_boot_before_its_begin(tmp_path):
+    """Where nothing tells when it ended, it ended at once."""
+    file = tmp_path / "board"
+    board = Scoreboard(1, str(file))
+    claim = board.claim()
+    slot = board.take_over_slot(claim)
+    BoardSlot(board, claim, slot).begin()
+    # an uptime of a century: as if its begin were to come
+    slot.busy = (slot.busy - ((100 * 365 * 86400 * 10**9 // TICK) << COUNT)) % 2**64
+    board.header.boot_id = b"another".ljust(40, b"\0")
+    board.forget_file()
+    again = Scoreboard(1, str(file))
+    try:
+        assert 0 <= again.read().busy_seconds[0] < 100 * 365 * 86400
+        assert slot.busy % (1 << COUNT) == 0
     finally:
         again.forget_file()

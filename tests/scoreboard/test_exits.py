@@ -47,9 +47,9 @@ def test_the_first_to_count_an_end_has_it(attempts):
         board.forget_file()
 
 
-def test_an_end_that_readers_saw_first(board):
-    """They free a dead worker's slot; whoever claims it next counts its end, the arbiter that
-    reaps it then no more."""
+def test_an_end_that_was_reaped_first(board):
+    """A dead worker's slot may be freed by another process than its arbiter. The next process that
+    claims it counts the end, and the arbiter that waits for the worker does no more."""
     claim = board.claim()
     board.take_over_slot(claim)
     board.release(claim)

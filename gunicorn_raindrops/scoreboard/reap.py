@@ -1,0 +1,56 @@
+"""Freeing what the dead have left.
+
+Reading frees nothing: it leaves a dead owner out. Slots are freed by those whose business it is:
+the arbiter, the leading worker each second, a process that is about to claim a slot. A process may
+be killed in the middle of that; the next one finishes what it has left undone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._native._counters import ffi, lib
+from .liveness import Liveness
+
+
+class Reaper:
+    """Frees slots of one scoreboard, for one process.
+
+    Args:
+        header: the scoreboard's.
+        slots: its slots.
+        liveness: what this process knows of their owners.
+    """
+
+    def __init__(self, header: Any, slots: Any, liveness: Liveness) -> None:
+        self._header = header
+        self._slots = slots
+        self._liveness = liveness
+        self._look = ffi.new("struct grd_look *")
+
+    def reap(self, count: int) -> None:
+        """Free the first `count` slots where their owner is dead, and settle what it has left."""
+        words = ffi.new("struct grd_slot_record[]", count)
+        found = lib.grd_list(self._slots, count, words)
+        for dead in self._liveness.dead(words, found):
+            self._free(dead)
+        self._settle(count)
+
+    def reap_all_but_ours(self, count: int) -> None:
+        """Free each slot whose owner is not known to live in this process's PID namespace: to be
+        called by a process that has locked the file for itself, see `board.Scoreboard`."""
+        namespace = lib.grd_pid_namespace()
+        words = ffi.new("struct grd_slot_record[]", count)
+        for i in range(lib.grd_list(self._slots, count, words)):
+            is_ours = words[i].is_namespace_known and words[i].namespace == namespace
+            if not (is_ours and self._liveness.lives(words[i])):
+                self._free(words[i])
+        self._settle(count)
+
+    def _free(self, words: Any) -> None:
+        # Fails if the slot was freed meanwhile, or freed and claimed: then all is well.
+        lib.grd_free(self._header, self._slots + words.slot, words.owner)
+
+    def _settle(self, count: int) -> None:
+        lib.grd_settle_free(self._slots, count)
+        lib.grd_correct_level(self._header, self._slots, count, self._look)
