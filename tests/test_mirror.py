@@ -1,0 +1,57 @@
+"""The tests mirror the package: where a room's tests are is known from the room's name."""
+
+import ast
+from pathlib import Path
+
+from .test_architecture import FILES, ROOT
+
+TESTS = Path(__file__).parent
+
+# Rooms whose tests stand under another's name, and why.
+ELSEWHERE = {
+    "__init__.py": ("test_architecture.py", "it defers its imports, which is what is tested there"),
+    "cli/__init__.py": ("cli/test_listeners.py", "the command is run as its users run it"),
+    "counting/attached.py": ("test_worker_side.py", "a worker is what attaches itself to a slot"),
+    "counting/request.py": ("native/test_steps.py", "its steps are the native module's"),
+    "counting/slots.py": ("test_middleware.py", "where no arbiter gives a slot, a middleware does"),
+    "counting/wsgi.py": ("test_middleware.py", "what is around a WSGI call is the middleware"),
+    "distribution.py": ("test_histogram.py", "a distribution is what a histogram reads"),
+    "exporters/families.py": (
+        "exporters/test_prometheus.py",
+        "the table is seen as it is rendered",
+    ),
+    "exporters/text.py": ("exporters/test_json.py", "both formats of one snapshot, side by side"),
+    "mapping.py": ("test_shm.py", "counters in every kind of mapping"),
+    "scoreboard/layout.py": ("scoreboard/test_board.py", "damaged files, foreign ones, old ones"),
+    "worker_classes/asgi.py": ("worker_classes/test_worker_classes.py", "one test for all classes"),
+    "worker_classes/threads.py": ("worker_classes/test_worker_classes.py", "one for all classes"),
+}
+
+
+def mirror(path):
+    """Return where a room's own tests belong; those of a folder's `__init__` bear its name."""
+    name = path.parent.name if path.stem == "__init__" and path.parent.name else path.stem
+    return path.parent / f"test_{name}.py"
+
+
+def has_logic(path):
+    """Tell whether a room defines a function: plain data is tested where it is used."""
+    tree = ast.parse((ROOT / path).read_text())
+    return any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) for node in ast.walk(tree))
+
+
+def test_every_room_with_logic_has_its_tests():
+    """In a file of the same name at the same place, but for those above."""
+    missing = {
+        str(path) for path in FILES if has_logic(path) if not (TESTS / mirror(path)).exists()
+    }
+    assert missing == set(ELSEWHERE)
+    assert [file for file, _ in ELSEWHERE.values() if not (TESTS / file).exists()] == []
+
+
+def test_every_folder_is_a_rooms():
+    """Folders of tests are the package's, and those of tests that belong to no room."""
+    folders = {path.parent.name for path in TESTS.glob("*/*.py")}
+    assert folders - {"integration", "fuzz", "typing", "native"} == {
+        path.parts[0] for path in FILES if len(path.parts) > 1
+    }
