@@ -164,6 +164,27 @@ def test_native_imports_nothing_of_ours():
     assert not any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(tree))
 
 
+def test_who_knows_python_in_c():
+    """The units of the extension module `_objects`, by objects.h; all other C is plain."""
+    native = ROOT / "_native"
+    headers = {path.name for path in native.glob("*.h") if "<Python.h>" in path.read_text()}
+    assert headers == {"objects.h"}
+    generated = {"_counters.c", "_diag.c"}
+    for path in native.glob("*.c"):
+        assert "<Python.h>" not in path.read_text() or path.name in generated
+
+
+def test_no_object_is_passed_as_a_number():
+    """Native code gets addresses of memory as numbers, never those of Python objects."""
+    calls = [
+        (str(path), node.lineno)
+        for path in FILES
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "id"
+    ]
+    assert calls == []
+
+
 def loaded(code):
     code += "\nimport sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     command = [sys.executable, "-c", code]

@@ -1,5 +1,9 @@
-"""The native half: shared counters that keep the GIL, socket diagnosis that gives it up.
+"""The native half, in three extension modules.
 
-`_counters` and `_diag` are compiled by build.py. What is laid out how in shared memory, and what
-each function promises, stands in the headers beside it.
+- `_objects` takes Python objects: counters, recording, the steps of a request. Plain CPython API.
+- `_counters` reads and keeps the scoreboard. cffi, with the GIL held: its functions never wait.
+- `_diag` asks the kernel about sockets. cffi, without the GIL: its functions may wait.
+
+setup.py builds the first, build.py declares the other two. The headers say how shared memory is
+laid out, and what each function promises.
 """

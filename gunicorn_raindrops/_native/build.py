@@ -1,10 +1,10 @@
 """Declare the two cffi modules (API mode, stable ABI).
 
-They differ in one thing. cffi gives up the GIL around every call, which costs a counter update
-beside one CPU-bound thread some 19 µs, and the worker half of its throughput (the thread that
-gave the GIL away waits a switch interval to get it back). So `_counters`, whose functions never
-wait, is compiled with that release turned off; `_diag`, whose functions ask the kernel for
-thousands of rows, keeps it.
+They differ in one thing. cffi gives up the GIL around every call. Beside one CPU-bound thread
+that costs a call some 19 µs, and the worker half of its throughput: the thread that gave the GIL
+away waits a switch interval to get it back. So `_counters`, whose functions never wait, is compiled
+with that release turned off. `_diag`, whose functions ask the kernel for thousands of rows, keeps
+it. The third module, `_objects`, takes Python objects and is no cffi module; setup.py builds it.
 """
 
 from pathlib import Path

@@ -10,7 +10,7 @@
 
 enum { GUARDS = 8 };
 
-/* `length` is set last; 0 is a place that is free. */
+/* `length` is set last; 0: not in use. */
 static struct range {
 	uint64_t begin;
 	uint64_t length;
@@ -30,7 +30,7 @@ static struct range *range_of(uint64_t at)
 	return NULL;
 }
 
-/* All of the range, not one page: what stood there belongs together. */
+/* Replace all of the range, not one page: its words belong together. */
 static int replace(struct range *range)
 {
 	void *at = (void *)(uintptr_t)range->begin;
@@ -48,7 +48,7 @@ static void on_bus(int number, siginfo_t *info, void *context)
 
 	(void)context;
 	if (!range || !replace(range)) {
-		/* not ours: as if we had never been there, once this handler has returned */
+		/* not ours: restore the earlier handler, which gets the signal next */
 		sigaction(number, &before, NULL);
 		raise(number);
 	}

@@ -28,8 +28,8 @@ static unsigned int bucket_of(uint64_t ns)
 	return 1 + (octave - GRD_HISTOGRAM_FIRST_OCTAVE) * PARTS + part;
 }
 
-/* Each try that fails was lost to a larger value. Whoever loses so many in a row to values that
- * are still below its own gives up: a request must not wait here. */
+/* Each try that fails was lost to another writer's larger value. A writer that loses so many times
+ * in a row to values below its own gives up: a request must not wait here. */
 static void raise_to(uint64_t *at, uint64_t value)
 {
 	for (int i = 0; i < RAISE_TRIES; i++) {

@@ -5,7 +5,7 @@
  * it. What is under or over that counts in the first and the last bucket, the outliers.
  *
  * Error. Part j of an octave goes from (8+j)u to (9+j)u, with u an eighth of the octave's begin.
- * Whatever value x in it was recorded, m = 2*low*high/(low+high) is off by at most
+ * For any value x in it, m = 2*low*high/(low+high) is off by at most
  *     |m - x| / x  <=  (high - low) / (high + low)  =  1 / (17 + 2j)  <=  1/17  =  5.9 %
  * since |m - x| / x has its maxima at both ends, and m is where these two are equal. (The middle
  * would be off by 1/16 at the low end.)

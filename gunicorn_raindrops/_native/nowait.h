@@ -1,8 +1,9 @@
 /* Socket calls that never wait, for the status thread.
  *
- * The interpreter's own accept() gives up the GIL. If another thread then enters a long C call,
- * the connection is taken and not answered until that call ends, though another worker could have
- * answered at once. These keep the GIL from accept to the last byte. All return -errno. */
+ * Python's own accept() gives up the GIL. If another thread then enters a long C call, the
+ * connection is accepted but not answered until that call ends, though another worker could have
+ * answered at once. These functions keep the GIL from accept to the last byte. All return -errno on
+ * failure. */
 #ifndef GRD_NOWAIT_H
 #define GRD_NOWAIT_H
 

@@ -16,7 +16,8 @@ from gunicorn_raindrops._native._objects import CANCELLED, ERROR, WRITING, Ticke
 from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.mapping import location_of
-from gunicorn_raindrops.scoreboard.board import HEADER, SOCKET, Scoreboard
+from gunicorn_raindrops.scoreboard.board import Scoreboard
+from gunicorn_raindrops.scoreboard.records import HEADER, SOCKET
 
 NUMBER_BITS, ENTRIES, OUTSIDE = 6, 32, 63
 AROUND = 2 ** (64 - NUMBER_BITS)  # ns: where the instants of tickets go round
