@@ -23,9 +23,6 @@ ELSEWHERE = {
     "exporters/text.py": ("exporters/test_json.py", "both formats of one snapshot, side by side"),
     "mapping.py": ("test_shm.py", "counters in every kind of mapping"),
     "scoreboard/layout.py": ("scoreboard/test_board.py", "damaged files, foreign ones, old ones"),
-    "scoreboard/liveness.py": ("scoreboard/test_board.py", "who lives is seen in who is read"),
-    "scoreboard/reader.py": ("scoreboard/test_board.py", "reads beside claims, forks and kills"),
-    "scoreboard/reap.py": ("scoreboard/test_board.py", "what is reaped is what can be claimed"),
     "worker_classes/asgi.py": ("worker_classes/test_worker_classes.py", "one test for all classes"),
     "worker_classes/threads.py": ("worker_classes/test_worker_classes.py", "one for all classes"),
 }
