@@ -55,6 +55,8 @@ _BODY = "http.response.body"
 _TRAILERS = "http.response.trailers"
 _BODIES = _BODY, "http.response.pathsend", "http.response.zerocopysend"
 
+_HUNDREDS: dict[Any, int] = {code: class_of_code(code) for code in range(100, 600)}
+
 _log = logging.getLogger("gunicorn_raindrops")
 
 
@@ -71,7 +73,8 @@ def counting(application: App, held: HeldSlot, others: App) -> App:
         except BaseException as error:
             exchange.fail(error)
             raise
-        exchange.finish()
+        if exchange.phase != ENDED:
+            exchange.finish()
         return result
 
     return counted
@@ -100,6 +103,9 @@ def _begin(held: HeldSlot, scope: Scope) -> int:
 
 class Exchange:
     """A request and what is known of its response.
+
+    Every message of every request passes through `send`: there a key is looked for with `in`, which
+    is quicker than `get`.
 
     Attributes:
         phase: CALLING, WRITING or ENDED.
@@ -159,8 +165,8 @@ class Exchange:
             self.client_gone = True
             raise
         if kind == _START:
-            self.hundreds = _class_of(message)
-            self.trailers = "trailers" in message and bool(message["trailers"])
+            self.hundreds = _HUNDREDS.get(message.get("status"), 0)
+            self.trailers = "trailers" in message and message["trailers"]
             self.untouched = not self.trailers
         elif self.phase != ENDED and self._is_last(kind, message):
             self.end(self.hundreds or 0)
@@ -171,9 +177,8 @@ class Exchange:
         return kind in _BODIES and not self.trailers and not message.get("more_body")
 
     def finish(self) -> None:
-        """End the request if it has not ended: the application has returned."""
-        if self.phase != ENDED:
-            self.end(self._hundreds_or(0 if self.client_gone else 5))
+        """End the request: the application has returned."""
+        self.end(self._hundreds_or(0 if self.client_gone else 5))
 
     def fail(self, error: BaseException) -> None:
         """End the request if it has not ended: the application has raised, or was cancelled."""
@@ -229,17 +234,11 @@ def _exchange(held: HeldSlot, ticket: int, receive: Receive, send: Send) -> Exch
     return exchange
 
 
-def _class_of(start: Message) -> int:
-    status = start.get("status")
-    return class_of_code(status) if isinstance(status, int) else 0
-
-
 def _is_small_and_last(message: Message) -> bool:
-    # `in` is quicker than get(), and every response passes here
     if "more_body" in message and message["more_body"]:  # noqa: RUF019
         return False
     body = message["body"] if "body" in message else b""  # noqa: SIM401
-    return body.__class__ is bytes and len(body) <= SMALL
+    return type(body) is bytes and len(body) <= SMALL
 
 
 def _complain() -> None:
