@@ -65,6 +65,7 @@ enum {
 	GRD_TAG_BITS = 15,
 	GRD_GENERATION_SHIFT = 40,
 	GRD_GAUGE_BITS = 20,    /* writing in the low bits, calling above it */
+	GRD_MOST_IN_FLIGHT = (1 << GRD_GAUGE_BITS) - 1, /* of a slot; more are in the totals only */
 	GRD_NAMESPACE_BITS = 32,        /* an inode of procfs, include/linux/ns_common.h */
 	GRD_BUSY_COUNT_BITS = GRD_GAUGE_BITS,
 	GRD_BUSY_TICK_BITS = 14 /* a tick is 16384 ns: 2^44 of them are 9 years */

@@ -10,6 +10,8 @@
  * by one that is between them now. Who reaps corrects what two looks have in common. (The step from
  * calling to writing moves one request in one addition each: there the level may be too low by a
  * request for as long.)
+ * A field of half a million or more, in all workers together, looks like one below 0 and is not
+ * marked.
  *
  * Ring. A word for each second: the second above, the most below, so that a word only grows and a
  * new second begins by itself (compare-and-swap, relaxed loads: each word stands for itself). A step

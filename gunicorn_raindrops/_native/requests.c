@@ -20,8 +20,8 @@ static struct grd_held attached;
 static struct grd_held *current = &nobodys;
 static int showing = 1, keeping;
 
-/* The request of a thread. It ends in the slot that it began in, also if its worker attaches
- * another one meanwhile. */
+/* The request of a thread. It ends where it began: nowhere, if its worker attached its slot only
+ * since. A process attaches one slot in its life. */
 struct request {
 	struct grd_held *held;
 	enum phase phase;
@@ -208,19 +208,21 @@ void grd_cancel(void)
 }
 
 /* Requests with a ticket. A ticket is the instant of its request's begin, and below that a number:
- * 1 + its entry, or that it has no entry, or that it began where nobody counts. The instant goes
- * round every 9 years of uptime, and so does the subtraction of one from another: only a request
- * that takes so long would be told wrong. No number is 0, so no ticket is. */
+ * 1 + its entry, or that it has no entry, or that the gauge had no room for it, or that it began
+ * where nobody counts. The instant goes round every 9 years of uptime, and so does the subtraction of
+ * one from another: only a request that takes so long would be told wrong. No number is 0, so no
+ * ticket is. */
 
 enum {
 	NUMBER_BITS = 6,
 	NO_ENTRY = GRD_ENTRIES + 1,
+	NO_ROOM,
 	OUTSIDE = (1 << NUMBER_BITS) - 1
 };
 
 #define INSTANTS ((1ull << (64 - NUMBER_BITS)) - 1)
 
-_Static_assert((int)NO_ENTRY < (int)OUTSIDE, "an entry's number fits below the instant");
+_Static_assert((int)NO_ROOM < (int)OUTSIDE, "an entry's number fits below the instant");
 
 static uint64_t ticket_of(uint64_t now, unsigned int number)
 {
@@ -245,7 +247,7 @@ static uint64_t since(uint64_t ticket, uint64_t now)
 int grd_is_ticket(uint64_t number)
 {
 	return number_on(number) == OUTSIDE ||
-	       (number_on(number) >= 1 && number_on(number) <= NO_ENTRY);
+	       (number_on(number) >= 1 && number_on(number) <= NO_ROOM);
 }
 
 static int is_ours(const struct grd_held *held)
@@ -256,6 +258,13 @@ static int is_ours(const struct grd_held *held)
 static int is_inside(const struct grd_held *held, uint64_t ticket)
 {
 	return is_ours(held) && number_on(ticket) != OUTSIDE;
+}
+
+/* The fields of the gauge and of busy would run over into their neighbours. Threads of one process
+ * hold the GIL here, so the count stays below its most. */
+static int is_full(const struct grd_held *held)
+{
+	return grd_busy_in_flight(grd_load_relaxed(&held->slot->busy)) == GRD_MOST_IN_FLIGHT;
 }
 
 uint64_t grd_ticket_outside(void)
@@ -270,19 +279,22 @@ uint64_t grd_ticket_begin(struct grd_held *held, struct grd_line line)
 
 	if (!is_ours(held))
 		return 0;
+	if (is_full(held))
+		return ticket_of(now, NO_ROOM);
 	entry = begin_in(held, now, line);
 	return ticket_of(now, entry < 0 ? NO_ENTRY : 1 + (unsigned int)entry);
 }
 
 void grd_ticket_respond(struct grd_held *held, uint64_t ticket)
 {
-	if (is_inside(held, ticket))
+	if (is_inside(held, ticket) && number_on(ticket) != NO_ROOM)
 		respond_in(held);
 }
 
 void grd_ticket_end(struct grd_held *held, uint64_t ticket, unsigned int how)
 {
 	int is_counted = !(how & GRD_CANCELLED);
+	enum phase phase = how & GRD_WRITING ? WRITING : CALLING;
 	uint64_t now;
 
 	if (!is_inside(held, ticket))
@@ -291,7 +303,7 @@ void grd_ticket_end(struct grd_held *held, uint64_t ticket, unsigned int how)
 		count_error(held->slot);
 	if (is_counted)
 		count(held->slot, how & GRD_HUNDREDS);
-	now = leave_in(held, how & GRD_WRITING ? WRITING : CALLING, entry_on(ticket));
+	now = number_on(ticket) == NO_ROOM ? grd_now() : leave_in(held, phase, entry_on(ticket));
 	if (is_counted)
 		grd_histogram_record(&held->slot->request, since(ticket, now));
 }

@@ -20,6 +20,7 @@ from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.scoreboard.records import HEADER, SOCKET
 
 NUMBER_BITS, ENTRIES, OUTSIDE = 6, 32, 63
+MOST_IN_FLIGHT = 2**20 - 1  # of one slot, as its gauge has room for
 AROUND = 2 ** (64 - NUMBER_BITS)  # ns: where the instants of tickets go round
 
 
@@ -112,7 +113,7 @@ def test_no_request_ends_so(board, held, how):
     held.end(ticket, 2)
 
 
-@pytest.mark.parametrize("number", [0, -1, 34, 62, 2**63 + 40, 2**64, -(2**70)])
+@pytest.mark.parametrize("number", [0, -1, 35, 62, 2**63 + 40, 2**64, -(2**70)])
 def test_no_ticket(board, held, number):
     """ValueError: what no begin has returned reaches no memory."""
     for use in (held.respond, request.respond_ticket):
@@ -332,6 +333,46 @@ def test_more_requests_than_entries(board, held):
         held.end(ticket, 2)
     assert figures(board) == (0, 0, ENTRIES + 3, 0, 0)
     assert board.read().rows[0].current is None
+
+
+def test_a_hundred_thousand_in_flight(board, held):
+    """Event streams and long polls may stay for hours, all of them at once, in either phase. Ends
+    lead back to 0, and the time in flight is what they took."""
+    began = time.monotonic()
+    tickets = [held.begin("GET", "/events") for _ in range(100_000)]
+    assert figures(board) == (100_000, 0, 0, 0, 0)
+    for ticket in tickets:
+        held.respond(ticket)
+    assert figures(board) == (0, 100_000, 0, 0, 0)
+    for ticket in tickets:
+        held.end(ticket, WRITING | 2)
+    assert figures(board) == (0, 0, 100_000, 0, 0)
+    busy = board.read().busy_seconds[0]
+    assert 0 < busy < 100_000 * (time.monotonic() - began)
+    assert board.read().busy_seconds[0] == busy
+
+
+@pytest.mark.parametrize("phase", [0, WRITING], ids=["calling", "writing"])
+def test_more_in_flight_than_a_gauge_has_room_for(board, held, phase):
+    """The gauge stays at its most, and its neighbours as they are. Requests beyond it are in the
+    totals, whichever of them end first."""
+    began = time.monotonic()
+    tickets = [held.begin("GET", "/events") for _ in range(MOST_IN_FLIGHT + 3)]
+    if phase:
+        for ticket in tickets:
+            held.respond(ticket)
+    most = (0, MOST_IN_FLIGHT) if phase else (MOST_IN_FLIGHT, 0)
+    assert figures(board) == (*most, 0, 0, 0)
+    held.end(tickets.pop(0), phase | 2)
+    held.end(tickets.pop(), phase | 5 | ERROR)
+    held.end(tickets.pop(), phase | CANCELLED)
+    assert figures(board)[:4] == (max(most[0] - 1, 0), max(most[1] - 1, 0), 2, 1)
+    assert 0 < board.read().busy_seconds[0] < MOST_IN_FLIGHT * (time.monotonic() - began)
+    for ticket in tickets:
+        held.end(ticket, phase | 2)
+    assert figures(board) == (0, 0, MOST_IN_FLIGHT + 2, 1, 0)
+    assert board.read().request_seconds.count == MOST_IN_FLIGHT + 2
+    assert 0 < board.read().busy_seconds[0] < MOST_IN_FLIGHT * (time.monotonic() - began)
 
 
 def test_one_that_began_outside(board, fork):
