@@ -13,6 +13,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import dataclasses
+import os
 import socket
 import time
 from collections.abc import Callable, MutableMapping
@@ -49,6 +50,7 @@ class ArbiterSide:
         self, settings: Settings, warn: Warn, tell: Warn, info: Callable[..., None]
     ) -> None:
         self.settings = settings
+        self.pid = os.getpid()
         self.started = time.monotonic()
         self._warn = warn
         self._tell = tell
@@ -175,11 +177,13 @@ class ArbiterSide:
 
     def worker_side(self, worker: Any) -> WorkerSide:
         """Return what this worker holds, in its process."""
+        claims = self._claims
         return WorkerSide(
             self.settings,
             self.started,
             board=self._board,
-            claim=self._claims.take(worker) if self._claims is not None else None,
+            claims_itself=claims is not None and worker not in claims.workers(),
+            claim=claims.take(worker) if claims is not None else None,
             listener=self._listener,
             counters=self._counters,
         )

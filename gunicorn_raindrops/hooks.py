@@ -19,6 +19,11 @@ why. In the arbiter again, `child_exit` frees the slot.
 All that a process holds is in `_process`: in the arbiter its `ArbiterSide`; in a worker, from
 `post_fork` on, its `WorkerSide` and its strategy.
 
+Any hook may run where or when it is not meant to. gunicorn runs `on_exit` in a worker that a
+KeyboardInterrupt ends; a process that the arbiter has forked holds a copy of `_process`. So the
+arbiter's hooks act only where the pid is the arbiter's. A conf that builds on another one may call
+a hook twice; the second call changes nothing.
+
 gunicorn catches nothing that a hook raises: an exception in `pre_fork` or `child_exit` would end
 the arbiter, one in `pre_request` the request. So each hook that does more than count runs under
 `_guard`, the one boundary where a failure becomes one logged warning.
@@ -74,11 +79,13 @@ __all__ = [
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
-_INSTALLED = "_gunicorn_raindrops"
+_MARK = "_gunicorn_raindrops"
 MOST_LATE = 16  # warnings that wait for a heartbeat
 
 _keywords: dict[str, Any] = {}
 """The settings that `install` was given last; gunicorn runs a conf file again at each HUP."""
+_given_for: list[Any] = [None]
+"""The globals that they were given for."""
 
 
 class _Process:
@@ -86,11 +93,15 @@ class _Process:
 
     def __init__(self) -> None:
         self.arbiter: ArbiterSide | None = None
-        """What the arbiter holds; None in a worker."""
+        """What the arbiter holds; None in a worker. See `_arbiter`."""
+        self.server: Any = None
+        """gunicorn's arbiter, once it has started."""
         self.worker: WorkerSide | None = None
         """What the worker holds; None in the arbiter."""
         self.strategy: Strategy = Sync()
         """How this worker's requests are counted."""
+        self.is_wrapped = False
+        """Whether this worker's application has been wrapped."""
         self.warned: set[str] = set()
         self.debugging = True
         self.aborted = False
@@ -122,12 +133,21 @@ def _guard(hook: Hook) -> Hook:
 # In the arbiter.
 
 
+def _arbiter() -> ArbiterSide | None:
+    """Return what this process holds as the arbiter; None in any other process, even in one that
+    has a copy of it."""
+    arbiter = _process.arbiter
+    return arbiter if arbiter is not None and arbiter.pid == os.getpid() else None
+
+
 def on_starting(server: Any) -> None:
     """Make the scoreboard.
 
     Raises:
         RuntimeError: a setting is wrong. gunicorn prints it in one line and does not start.
     """
+    if _process.server is server:
+        return
     try:
         chosen = settings.load(_keywords, os.environ)
         user_counters.check(chosen.counters)
@@ -136,10 +156,12 @@ def on_starting(server: Any) -> None:
             server.pidfile.unlink()
         raise RuntimeError(f"gunicorn-raindrops: {error}") from None
     _start(server, chosen)
+    _warn_of_replaced(server)
 
 
 @_guard
 def _start(server: Any, chosen: settings.Settings) -> None:
+    _process.server = server
     _process.arbiter = ArbiterSide.start(
         chosen,
         functools.partial(_warn, server.log),
@@ -157,6 +179,20 @@ def _start_late(server: Any, chosen: settings.Settings) -> None:
 
 
 @_guard
+def _warn_of_replaced(server: Any) -> None:
+    """Warn of hooks that gunicorn will not call: an agent has put its own on the Config class,
+    where they hide the settings."""
+    settings_ = server.cfg.settings
+    names = [name for name in __all__ if getattr(server.cfg, name) is not settings_[name].get()]
+    if names:
+        _warn(
+            server.log,
+            f"{', '.join(names)}: replaced on gunicorn's Config class by other code; "
+            "what our hooks of these names do is missing",
+        )
+
+
+@_guard
 def on_reload(server: Any) -> None:
     """Take over what changed in the settings; wrong ones leave everything as it was."""
     try:
@@ -167,9 +203,10 @@ def on_reload(server: Any) -> None:
         return
     if _process.arbiter is None:
         _start_late(server, chosen)
-    else:
+    elif (arbiter := _arbiter()) is not None:
         _process.warned.clear()
-        _process.arbiter.reload(chosen, alone=_is_alone(server))
+        arbiter.reload(chosen, alone=_is_alone(server))
+    _warn_of_replaced(server)
     _try_listeners(server)
 
 
@@ -182,15 +219,16 @@ def _is_alone(server: Any) -> bool:
 def when_ready(server: Any) -> None:
     """Open the status address, and try the listeners once: a failure is warned of here, not by
     every worker anew."""
-    if _process.arbiter is not None:
-        _process.arbiter.open()
+    arbiter = _arbiter()
+    if arbiter is not None:
+        arbiter.open()
     if strategy_for(server.worker_class) is None:
         _warn(
             server.log,
             f"requests are not counted with worker class {server.cfg.worker_class_str}, "
             "which is not one of those that are known",
         )
-    exposes = _process.arbiter is not None and _process.arbiter.settings.expose
+    exposes = arbiter is not None and arbiter.settings.expose
     if exposes and _hides_peers(server.cfg):
         _warn(server.log, "expose: with proxy_protocol clients name themselves; nobody may read")
     _try_listeners(server)
@@ -200,7 +238,7 @@ def when_ready(server: Any) -> None:
 
 
 def _try_listeners(server: Any) -> None:
-    arbiter = _process.arbiter
+    arbiter = _arbiter()
     if arbiter is not None:
         identity = _identity(server.cfg, server.pid, arbiter.started)
         arbiter.try_listeners(identity, server.LISTENERS)
@@ -212,8 +250,9 @@ def pre_fork(server: Any, worker: Any) -> None:
     """Claim a slot for a worker; free those whose workers went without `child_exit`."""
     if _process.arbiter is None:
         _start_late(server, settings.load(_keywords, os.environ))
-    if _process.arbiter is not None:
-        _process.arbiter.claim(worker, lambda old: _end_of(old) if _is_gone(server, old) else None)
+    arbiter = _arbiter()
+    if arbiter is not None:
+        arbiter.claim(worker, lambda old: _end_of(old) if _is_gone(server, old) else None)
 
 
 def _is_gone(server: Any, worker: Any) -> bool:
@@ -238,7 +277,7 @@ def child_exit(server: Any, worker: Any) -> None:
 
     Before gunicorn 24 this runs inside a signal handler: no lock, no logging.
     """
-    arbiter = _process.arbiter
+    arbiter = _arbiter()
     if arbiter is not None:
         try:
             arbiter.release(worker, _end_of(worker), _pid)
@@ -253,16 +292,19 @@ def _pid(worker: Any) -> int | None:
 
 @_guard
 def pre_exec(server: Any) -> None:
-    """Hand scoreboard and status address on to the next arbiter (USR2)."""
-    if _process.arbiter is not None:
-        server.cfg.env_orig.update(_process.arbiter.hand_over())
+    """Hand scoreboard and status address on to the next arbiter (USR2), in the child of ours that
+    is about to execute it."""
+    arbiter = _process.arbiter
+    if arbiter is not None and arbiter.pid == os.getppid():
+        server.cfg.env_orig.update(arbiter.hand_over())
 
 
 @_guard
 def on_exit(server: Any) -> None:
     """Remove what this server has put into the file system."""
-    if _process.arbiter is not None:
-        _process.arbiter.stop(alone=_is_alone(server))
+    arbiter = _arbiter()
+    if arbiter is not None:
+        arbiter.stop(alone=_is_alone(server))
 
 
 def _identity(cfg: Any, pid: int, started: float) -> Arbiter:
@@ -294,6 +336,9 @@ def _aborting() -> None:
 @_guard
 def post_worker_init(worker: Any) -> None:
     """Start the status thread, and choose the strategy by which requests are counted."""
+    if _process.is_wrapped:
+        return
+    _process.is_wrapped = True
     mine, strategy = _process.worker, strategy_for(type(worker))
     if mine is None or strategy is None:
         _process.strategy = Strategy()
@@ -419,37 +464,57 @@ def install(namespace: MutableMapping[str, Any], **keywords: Any) -> None:
         install(globals(), bind="127.0.0.1:9180", listeners=["/run/nginx.sock"])
 
     Must be called after the conf's own hooks are defined, as its last line. A second call changes
-    nothing. A request that ours began is ended, whatever a user's hook raises. A wrong setting
-    stops gunicorn when it starts, with a line that names it.
+    nothing; where one conf builds on another, hooks that are ours already are not wrapped again,
+    and the keywords of the last one hold. A request that ours began is ended, whatever a user's
+    hook raises. A wrong setting stops gunicorn when it starts, with a line that names it.
 
     Args:
         namespace: the conf's globals().
         keywords: the settings (see the README). Each wins over its RAINDROPS_* variable.
     """
-    if _INSTALLED in namespace:
-        return
-    namespace[_INSTALLED] = True
-    _keywords.clear()
-    _keywords.update(keywords)
+    if namespace is not _given_for[0]:
+        _given_for[0] = namespace
+        _keywords.clear()
+        _keywords.update(keywords)
     for name in __all__:
         ours = globals()[name]
-        theirs = namespace.get(name, ours)
-        namespace[name] = ours if theirs is ours else _around(name, ours, theirs)
+        namespace[name] = _around(name, ours, namespace.get(name, ours))
+
+
+def _mark(hook: Hook) -> Hook:
+    """Mark a hook as one of ours. The mark is the hook itself, since functools.wraps copies
+    attributes to functions that are not ours."""
+    setattr(hook, _MARK, hook)
+    return hook
+
+
+def _is_ours(hook: Any) -> bool:
+    return getattr(hook, _MARK, None) is hook
+
+
+for _hook in __all__:
+    _mark(globals()[_hook])
 
 
 def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
-    """Return a hook that runs both. A hook that gunicorn would refuse is returned as it is."""
+    """Return a hook that runs both. One of ours is returned as it is, and so is one that gunicorn
+    would refuse."""
     try:
         if name == "post_request":
-            return _around_post_request(validate_post_request(theirs))
-        theirs = validate_callable(_ARITIES.get(name, 1))(theirs)
+            found = validate_post_request(theirs)
+        else:
+            found = validate_callable(_ARITIES.get(name, 1))(theirs)
     except TypeError:
         return theirs
+    if found is ours or _is_ours(found):
+        return found
     if name == "pre_request":
-        return _around_pre_request(theirs)
+        return _mark(_around_pre_request(found))
+    if name == "post_request":
+        return _mark(_around_post_request(found))
     if name == "post_worker_init":  # our wrapper is the outermost
-        return _single(theirs, ours)
-    return _pair(ours, theirs) if name in _ARITIES else _single(ours, theirs)
+        return _mark(_single(found, ours))
+    return _mark(_pair(ours, found) if name in _ARITIES else _single(ours, found))
 
 
 _ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)

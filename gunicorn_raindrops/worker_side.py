@@ -46,6 +46,8 @@ class WorkerSide:
         started: when its server started, in seconds of the monotonic clock.
         board: the scoreboard; None: nothing is counted.
         claim: the slot that the arbiter claimed for it; None: there was none free.
+        claims_itself: the arbiter has not tried to claim one (other code has replaced our
+            `pre_fork`), so this worker does.
         listener: the status listener; None: there is no status address.
         counters: the user's counters; None: there are none.
     """
@@ -57,6 +59,7 @@ class WorkerSide:
         *,
         board: Scoreboard | None = None,
         claim: Claim | None = None,
+        claims_itself: bool = False,
         listener: Any = None,
         counters: UserCounters | None = None,
     ) -> None:
@@ -65,6 +68,7 @@ class WorkerSide:
         self.tasks: list[Task] = []
         self._board = board
         self._claim = claim
+        self._claims_itself = claims_itself
         self._listener = listener
         self._counters = counters
         self._age = self._capacity = 0
@@ -82,8 +86,9 @@ class WorkerSide:
             return False
         self._board.forget_file()
         attached.show_current(self.settings.current)
-        if self._claim is not None:
-            self._take(self._board, self._claim)
+        claim = self._board.claim_or_reap() if self._claims_itself else self._claim
+        if claim is not None:
+            self._take(self._board, claim)
         return self._has_slot
 
     def _take(self, board: Scoreboard, claim: Claim) -> None:
@@ -95,11 +100,12 @@ class WorkerSide:
         )
 
     def seek(self) -> None:
-        """Take over a slot that the arbiter has claimed for this worker since it was forked, if
-        it has none."""
+        """Take over a slot if it has none: one that the arbiter has claimed for this worker since
+        it was forked, or any free one where the arbiter claims none."""
         if self._has_slot or self._board is None:
             return
-        claim = self._board.find_claim()
+        board = self._board
+        claim = board.claim_or_reap() if self._claims_itself else board.find_claim()
         if claim is not None:
             self._take(self._board, claim)
             if self._has_slot:

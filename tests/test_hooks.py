@@ -5,7 +5,9 @@ integration tests run real servers).
 """
 
 import errno
+import functools
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -184,6 +186,35 @@ def test_star_then_install():
     hooks.install(namespace, bind="")
     for name in hooks.__all__:
         assert namespace[name] is getattr(hooks, name)
+
+
+def test_a_conf_on_a_conf(calls):
+    """Hooks that are ours already are not wrapped again, also those that a string names. A hook
+    that has the name and the attributes of one of ours, by functools.wraps, is somebody else's."""
+    base = {"pre_fork": calls.hook("pre_fork", 2), "on_exit": "gunicorn_raindrops.hooks.on_exit"}
+    hooks.install(base, token="base")
+    assert base["on_exit"] is hooks.on_exit
+    wrapped = functools.wraps(hooks.child_exit)(calls.hook("child_exit", 2))
+    conf = {**base, "child_exit": wrapped}
+    hooks.install(conf, token="conf")
+    assert {name for name in hooks.__all__ if conf[name] is not base[name]} == {"child_exit"}
+    assert conf["child_exit"] is not wrapped
+    assert hooks._keywords == {"token": "conf"}
+
+
+@pytest.mark.parametrize("name", ["when_ready", "on_reload", "pre_fork", "child_exit", "on_exit"])
+def test_the_arbiters_hooks_act_in_the_arbiter_alone(monkeypatch, name):
+    """A process that it has forked has a copy of what it holds, and leaves it alone."""
+
+    class Foreign:
+        pid = os.getppid()
+
+    log, server = Log(), Worker(Config())
+    server.log, server.worker_class, server.pid, server.LISTENERS = log, SyncWorker, 1, []
+    server.reexec_pid = server.master_pid = 0
+    monkeypatch.setattr(hooks._process, "arbiter", Foreign())
+    getattr(hooks, name)(*[server] * ARITY.get(name, 1))
+    assert log.lines == []
 
 
 def test_options_are_keywords():
@@ -765,7 +796,7 @@ def test_child_exit_neither_raises_nor_logs(monkeypatch):
     def release(worker, end, pid_of):
         raise LookupError("broken")
 
-    arbiter = SimpleNamespace(release=release, later=later.append)
+    arbiter = SimpleNamespace(pid=os.getpid(), release=release, later=later.append)
     monkeypatch.setattr(hooks._process, "arbiter", arbiter)
     hooks.child_exit(SimpleNamespace(log=None), SimpleNamespace(pid=1, aborted=False))
     assert len(later) == 1

@@ -57,6 +57,26 @@ def test_taking_over(fork, board):
     fork(work).check()
 
 
+def test_claiming_itself(fork, board):
+    """Where the arbiter claims no slots, a worker takes over a free one, or the next that gets
+    free."""
+    taken = board.claim()
+
+    def work(link):
+        side = side_of(board, claims_itself=True)
+        assert not side.take_over(3, 9)
+        side.seek()
+        assert not any(row.age == 3 for row in board.read().rows)
+        board.release(taken)
+        side.seek()
+        (row,) = board.read().rows
+        assert (row.pid, row.age, row.capacity) == (os.getpid(), 3, 9)
+        side.leave("graceful")
+        assert counted(board) == {"graceful": 1}
+
+    fork(work).check()
+
+
 def test_without_a_scoreboard():
     """There is nothing to take over, to serve or to leave."""
     side = side_of(None)

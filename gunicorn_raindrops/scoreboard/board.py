@@ -143,6 +143,14 @@ class Scoreboard(BoardReader):
             owner.who = lib.grd_who(pid, max(lib.grd_process_start(pid), 0))
         return self._claim_of(lib.grd_claim(self._header, self._slots, self.slots, owner))
 
+    def claim_or_reap(self) -> Claim | None:
+        """Claim a free slot, if need be one that a dead owner has left; None when there is none."""
+        claim = self.claim()
+        if claim is None:
+            self.reap()
+            claim = self.claim()
+        return claim
+
     def find_claim(self) -> Claim | None:
         """Return what was claimed for this process since it was forked."""
         return self._claim_of(lib.grd_find_claimed(self._slots, self.slots, _owner().who))

@@ -36,12 +36,11 @@ class Claims:
         return [*self._claims, *self._waiting]
 
     def claim(self, worker: Any) -> bool:
-        """Claim a slot for a worker about to be forked. Return whether there was one free; if not,
-        the worker counts as untracked and waits for one."""
-        claim = self._board.claim()
-        if claim is None:
-            self._board.reap()
-            claim = self._board.claim()
+        """Claim a slot for a worker about to be forked, unless it has one. Return whether there
+        was one free; if not, the worker counts as untracked and waits for one."""
+        if worker in self._claims or worker in self._waiting:
+            return worker in self._claims
+        claim = self._board.claim_or_reap()
         if claim is None:
             self._board.add_untracked(1)
             self._waiting[worker] = True
