@@ -18,7 +18,9 @@ def test_a_file_rewritten_within_a_second_is_run_anew(tmp_path):
     env = {"PYTHONPATH": str(tmp_path)}  # and nothing that forbids bytecode
     for value in range(5):
         rewrite(module, f"value = {value}\n")
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, check=True, timeout=20
+        )
         assert done.stdout == f"{value}\n"
     assert list(tmp_path.glob("__pycache__/*.pyc"))
 

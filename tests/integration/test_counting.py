@@ -269,7 +269,7 @@ def test_prometheus(serve):
         server.ready(2)
         for _ in range(5):
             assert server.get("/")[0] == 200
-        server.settled()
+        eventually(lambda: server.settled()["requests"] == 5, "all counted")
         for path in ("/metrics", "/_raindrops.prom"):
             code, body, headers = server.ask(path)
             assert (code, headers["Content-Type"][:10]) == (200, "text/plain")

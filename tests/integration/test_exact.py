@@ -64,7 +64,9 @@ class Client:
         else:
             length = int(lower.partition(b"content-length: ")[2].split()[0])
             while len(body) < length:
-                body += self.sock.recv(65536)
+                got = self.sock.recv(65536)
+                assert got, "the server hung up in the middle of a body"
+                body += got
 
     def read_head(self):
         data = b""

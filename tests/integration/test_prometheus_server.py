@@ -154,5 +154,7 @@ def test_promtool(serve):
         server.get("/")
         code, body, _ = server.ask("/metrics")
         assert code == 200
-        done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True)
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=body, capture_output=True, timeout=WAIT
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
