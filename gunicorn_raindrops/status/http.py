@@ -28,6 +28,7 @@ _now = time.monotonic
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _END = re.compile(rb"\r?\n\r?\n")
+_LONGEST_END = 4  # bytes
 _REQUEST_LINE = re.compile(rb"(%s) ([!-~]+) HTTP/1\.([01])" % _TOKEN)
 _NAME = re.compile(_TOKEN)
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
@@ -44,19 +45,51 @@ class Request(NamedTuple):
     query: str
 
 
-def parse(received: bytes) -> Request | None:
-    """Return the request whose head stands in `received`; None if it has not ended yet.
+class Head:
+    """A request's head, as it arrives in pieces.
+
+    Only new bytes are searched for its end, and it is parsed once. So a client that sends byte by
+    byte costs no more than its bytes.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._room = MAX_REQUEST
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has arrived, be it empty lines."""
+        return self._room < MAX_REQUEST
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for more of it."""
+        return self._room <= 0
+
+    def add(self, piece: bytes) -> Request | None:
+        """Return the request once its head has ended; None before.
+
+        Raises:
+            ValueError: it is no HTTP/1 request.
+        """
+        piece, self._room = piece[: self._room], self._room - len(piece)
+        searched = len(self._bytes)
+        self._bytes += piece if searched else piece.lstrip(b"\r\n")
+        end = _END.search(self._bytes, max(0, searched - _LONGEST_END + 1))
+        if end is not None:
+            return parse(bytes(self._bytes[: end.start()]))
+        if self._bytes and not self._bytes[:1].isalpha():  # a TLS client, say: do not wait for more
+            raise ValueError("no request line")
+        return None
+
+
+def parse(head: bytes) -> Request:
+    """Return the request that a head makes, given without the empty line that ends it.
 
     Raises:
         ValueError: it is no HTTP/1 request.
     """
-    received = received.lstrip(b"\r\n")
-    end = _END.search(received)
-    if end is None:
-        if received and not received[:1].isalpha():  # a TLS client, say: do not wait for more
-            raise ValueError("no request line")
-        return None
-    first, *lines = re.split(rb"\r?\n", received[: end.start()])
+    first, *lines = re.split(rb"\r?\n", head)
     line = _REQUEST_LINE.fullmatch(first)
     if line is None:
         raise ValueError("malformed request line")
@@ -106,7 +139,7 @@ class Connection:
         self.step: Callable[[], bool] = self._read
         self.events = select.POLLIN
         self._app = app
-        self._head = b""
+        self._head = Head()
         self._buffer = ffi.new("char[]", MAX_REQUEST)
         self._answer = b""
 
@@ -128,14 +161,13 @@ class Connection:
             return True
         if got <= 0:
             return False
-        self._head += ffi.buffer(self._buffer, got)[:]
         try:
-            request = parse(self._head[:MAX_REQUEST])  # a body may be behind it
+            request = self._head.add(ffi.buffer(self._buffer, got)[:])
         except ValueError:
             return self._respond(Answer(400, b"bad request\n"), "GET")
         if request is not None:
             return self._respond(self._app.answer(*request), request.method)
-        if len(self._head) >= MAX_REQUEST:
+        if self._head.is_full:
             return self._respond(Answer(431, b"request too large\n"), "GET")
         return True
 
