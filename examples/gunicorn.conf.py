@@ -25,7 +25,8 @@ gunicorn_raindrops.hooks.install(
     # proxy, leave this off: every visitor seems to come from the proxy's address.
     expose=False,
     allow=["127.0.0.1", "::1"],
-    # Ask readers for "Authorization: Bearer TOKEN". Set one if `bind` can be reached from outside.
+    # Ask readers for "Authorization: Bearer TOKEN". Set one if `bind` can be reached from outside,
+    # or if readers ask by another name than localhost or the one in `bind`.
     token=None,
     # More listeners to report beside this server's own: nginx in front, a database behind.
     listeners=[],

@@ -207,6 +207,7 @@ def on_reload(server: Any) -> None:
         _process.warned.clear()
         arbiter.reload(chosen, alone=_is_alone(server))
     _warn_of_replaced(server)
+    _warn_of_hidden_peers(server)
     _try_listeners(server)
 
 
@@ -228,13 +229,20 @@ def when_ready(server: Any) -> None:
             f"requests are not counted with worker class {server.cfg.worker_class_str}, "
             "which is not one of those that are known",
         )
-    exposes = arbiter is not None and arbiter.settings.expose
-    if exposes and _hides_peers(server.cfg):
-        _warn(server.log, "expose: with proxy_protocol clients name themselves; nobody may read")
+    _warn_of_hidden_peers(server)
     _try_listeners(server)
     # A worker's first collections would write to every object that our imports have left young,
     # and so give it copies of their pages, 0.6 MiB.
     gc.collect(1)
+
+
+def _warn_of_hidden_peers(server: Any) -> None:
+    """Warn where `expose` is on and nothing is exposed."""
+    arbiter = _arbiter()
+    if arbiter is not None and arbiter.settings.expose:
+        hiding = _hides_peers(server.cfg)
+        if hiding is not None:
+            _warn(server.log, f"expose: with {hiding} clients name themselves; nobody may read")
 
 
 def _try_listeners(server: Any) -> None:
@@ -348,7 +356,7 @@ def post_worker_init(worker: Any) -> None:
     identity = _identity(worker.cfg, worker.ppid, mine.started)
     warn = _warner(worker)
     app = mine.serve(identity, worker.sockets, warn, _pusher(worker.cfg, warn))
-    exposes = mine.settings.expose and not _hides_peers(worker.cfg)
+    exposes = mine.settings.expose and _hides_peers(worker.cfg) is None
     header = QueueHeader(worker.cfg.forwarded_allow_ips) if mine.settings.queue_header else None
     counting = _process.strategy = strategy(header)
     if not counting.has_hooks:
@@ -427,10 +435,16 @@ def _put_back(cfg: Any) -> None:
             setting.set(setting.default)
 
 
-def _hides_peers(cfg: Any) -> bool:
-    """Tell whether clients may choose their addresses, by a PROXY line. gunicorn forgets that line
-    after the first request of a connection."""
-    return cfg.proxy_protocol not in (False, "off")  # before 25 it is a switch
+def _hides_peers(cfg: Any) -> str | None:
+    """Return the setting by which clients may choose their addresses; None: there is none.
+
+    By a PROXY line, which gunicorn forgets after the first request of a connection; or by the
+    variables of the uwsgi protocol, whose client is a proxy (gunicorn 24 and later).
+    """
+    if cfg.proxy_protocol not in (False, "off"):  # before 25 it is a switch
+        return "proxy_protocol"
+    speaks_uwsgi = "protocol" in cfg.settings and cfg.protocol == "uwsgi"
+    return "the uwsgi protocol" if speaks_uwsgi else None
 
 
 # The request.

@@ -87,13 +87,10 @@ class LastDataRecv:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         self.count(environ)
         asked = environ if self._app is not None else {**environ, "PATH_INFO": self._path}
-        if expose.exposes_to(self._status, asked):
-            answer = self._status.exposed(asked)
-        elif self._app is not None:
+        reply = expose.answer_wsgi(self._status, asked)
+        if reply is None and self._app is not None:
             return self._app(environ, start_response)
-        else:
-            answer = NOT_FOUND
-        return expose.respond_wsgi(answer, environ, start_response)
+        return (reply or expose.reply_to(environ, NOT_FOUND)).send(start_response)
 
     def count(self, environ: Mapping[str, Any]) -> None:
         """Record the connection of a request, if this is its first."""

@@ -94,8 +94,8 @@ class Middleware(_Base):
     """
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if expose.exposes_to(self._status, environ):
-            return expose.respond_wsgi(self._status.exposed(environ), environ, start_response)
+        if (reply := expose.answer_wsgi(self._status, environ)) is not None:
+            return reply.send(start_response)
         begun = self._slots.begin(*wsgi.line_of(environ))
         if begun is None:
             return self._app(environ, start_response)
@@ -120,8 +120,8 @@ class ASGIMiddleware(_Base):
             await asgi.call_websocket(self._app, slot, scope, receive, send)
 
     async def _http(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if (answer := expose.answer_asgi(self._status, scope)) is not None:
-            await expose.respond_asgi(answer, scope, send)
+        if (messages := expose.answer_asgi(self._status, scope)) is not None:
+            await expose.send_all(messages, send)
             return
         begun = self._slots.begin(scope["method"], scope["path"])
         if begun is None:

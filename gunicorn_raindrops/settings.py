@@ -205,15 +205,21 @@ class Settings:
         return "unix" in self.allow
 
     @property
+    def host(self) -> str | None:
+        """The host of a TCP status address, in small letters; None where it is none."""
+        if self.address is None or self.address[0] == socket.AF_UNIX:
+            return None
+        return str(self.address[1][0]).lower()
+
+    @property
     def is_local(self) -> bool:
         """Whether the status address can be reached from this machine only."""
-        if self.address is None or self.address[0] == socket.AF_UNIX:
+        if self.host is None:
             return True
-        host = self.address[1][0]
         try:
-            return ipaddress.ip_address(host).is_loopback
+            return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
-            return bool(host == "localhost")
+            return self.host == "localhost"
 
 
 def load(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

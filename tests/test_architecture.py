@@ -40,7 +40,7 @@ FOLDERS = {
         {"request"},
         {"outcome", "__init__"},
     ],
-    "status": [{"thread", "expose"}, {"http"}, {"app"}, {"access", "__init__"}],
+    "status": [{"thread", "expose"}, {"http"}, {"app"}, {"access", "boundary", "__init__"}],
     "exporters": [{"json", "text", "prometheus", "statsd"}, {"families", "__init__"}],
     "scoreboard": [
         {"app_counters", "claims"},

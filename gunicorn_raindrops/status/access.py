@@ -1,4 +1,9 @@
-"""Who may read the status: a bearer token, and on the application's own listeners networks.
+"""Who may read the status: a bearer token, a page's origin, and on the application's own listeners
+networks.
+
+A page in an operator's browser reaches what the operator's machine reaches. It cannot read another
+site's answers, unless its own name has come to mean the status address (DNS rebinding). So a name
+in Host must be one that is known. Readers with the token prove more than a name does.
 
 A request that a proxy forwards is never a local one: its peer is the proxy, which speaks for
 somebody else.
@@ -7,23 +12,55 @@ somebody else.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..settings import Settings
 
-FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "PROXY_PROTOCOL")
-"""What in a WSGI environ says that the peer speaks for somebody else. PROXY_PROTOCOL: gunicorn has
-read a PROXY line, whose addresses the client may have made up."""
+_PROXIED = re.compile(
+    r"PROXY_PROTOCOL"  # gunicorn has read a PROXY line, whose addresses the client may have made up
+    r"|HTTP_(?:.*FORWARD.*|(?:.*_)?VIA|MAX_FORWARDS|CDN_.*|SURROGATE_CAPABILITY|PROXY_CONNECTION"
+    r"|.*(?:CLIENT|REAL|CONNECTING|REMOTE|USER|ORIGINATING|SOCKET|SOURCE|PEER)_?IP(?:V?[46])?"
+    r"|(?:.*_)?(?:REMOTE|REAL|CLIENT|PEER)_?ADDR(?:ESS)?|X_ENVOY_.*|X_(?:REQUEST|QUEUE)_START"
+    r"|X_(?:URL_)?SCHEME|X_HOST|FRONT_END_HTTPS"
+    r"|(?:X_)?(?:CF|FASTLY|AKAMAI|AZURE|APPENGINE|AMZN?|VARNISH|VERCEL|FLY|ORIGINAL|PROXY)(?:_.*)?)"
+)
+"""The names in a WSGI environ that are signs of a proxy: the peer speaks for somebody else."""
+
+_HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::[0-9]*)?")
+
+
+def is_proxied(environ: Mapping[str, Any]) -> bool:
+    """Tell whether a request bears any sign of a proxy."""
+    return any(map(_PROXIED.fullmatch, environ))
+
+
+class Sender(NamedTuple):
+    """What the headers of a request say of the page that sends it; None: there is no such one."""
+
+    host: str | None = None
+    origin: str | None = None
+    fetch_site: str | None = None
+
+    @property
+    def is_foreign_page(self) -> bool:
+        """Whether a browser says that a page of another origin sends it."""
+        if (self.fetch_site or "").lower() == "cross-site":
+            return True
+        own = [f"{scheme}://{self.host}".lower() for scheme in ("http", "https")]
+        return self.origin is not None and self.origin.lower() not in own
 
 
 class Access:
-    """Says who may read, by the settings `token` and `allow`."""
+    """Says who may read, by the settings `token`, `bind` and `allow`."""
 
     def __init__(self, settings: Settings) -> None:
         self._token = settings.token
         self._networks = settings.networks
         self._allows_unix = settings.allows_unix
+        self._names = {"localhost", settings.host}
+        self._is_open = settings.token is None and settings.host is not None
         if settings.token is not None:
             import hmac  # not above: it imports hashlib, which a server without token does not need
 
@@ -37,10 +74,28 @@ class Access:
         same = self._is_same(given.strip().encode(errors="replace"), self._token.encode())
         return same and scheme.lower() == "bearer"
 
+    def trusts_page(self, sender: Sender) -> bool:
+        """Tell whether no foreign page sends a request to the status address.
+
+        Where a token is needed, or over a unix socket, no page can ask.
+        """
+        return not (self._is_open and sender.is_foreign_page)
+
+    def knows_host(self, sender: Sender) -> bool:
+        """Tell whether a request names the status address by a name that nobody else can give it:
+        an IP address, localhost, or the one in `bind`."""
+        if not (self._is_open and sender.host):
+            return True
+        parts = _HOST.fullmatch(sender.host)
+        if parts is None:
+            return False
+        name = (parts[1] or parts[2] or "").lower().removesuffix(".")
+        return name in self._names or _is_address(name)
+
     def admits(self, environ: Mapping[str, Any]) -> bool:
         """Tell whether the peer of a request on the application's listener may ask. An empty
         REMOTE_ADDR is that of a unix socket."""
-        if any(name in environ for name in FORWARDED):
+        if is_proxied(environ):
             return False
         peer = environ.get("REMOTE_ADDR", "")
         if not peer:
@@ -52,3 +107,11 @@ class Access:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped  # an IPv4 client of a dual-stack listener
         return any(address in network for network in self._networks)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -15,7 +15,8 @@ from typing import Any
 from ..exporters import json, text
 from ..settings import Settings
 from ..snapshot import Snapshot
-from .access import Access
+from .access import Access, Sender
+from .boundary import Boundary
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -53,9 +54,11 @@ _PHRASES = {
     200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
@@ -70,7 +73,10 @@ UNAUTHORIZED = Answer(
     headers=(("WWW-Authenticate", 'Bearer realm="raindrops"'),),
 )
 
-
+FOREIGN = Answer(403, b"not for pages of other sites: set a token\n")
+UNKNOWN_HOST = Answer(
+    421, b"unknown Host: ask for an IP address, localhost or the name in bind, or set a token\n"
+)
 FAILED = Answer(500, b"internal error\n")
 BAD_SINCE = Answer(400, b"since must be Unix time, such as 1700000000.5\n")
 _SINCE = re.compile("(?:^|&)since=([^&]*)")
@@ -79,6 +85,8 @@ _INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
 NO_PROMETHEUS = Answer(
     501, b"prometheus_client is missing: pip install 'gunicorn-raindrops[prometheus]'\n"
 )
+
+_NOBODY = Sender()
 
 Renderer = Callable[[Any, "str | None"], Answer]
 """Makes an answer of a snapshot and the client's Accept header."""
@@ -135,12 +143,19 @@ class StatusApp:
             no worker takes requests; not where the application's own listeners are exposed. An
             unknown saturation is not above the limit.
 
+    On a TCP status address without a token, 421 for a request whose Host is a name that is neither
+    localhost nor the one in `bind`, and 403 for one that a page of another origin sends.
+
     Args:
-        settings: `path`, `token`, `ready` and `ready_above`, and for exposed requests `allow`.
+        settings: `path`, `token`, `bind`, `ready` and `ready_above`, and for exposed requests
+            `allow`.
         take: returns a new snapshot; where a reader asks for marks since an instant, that is its
             argument.
         warn: called with a line when an answer cannot be made; the reader gets a 500 then.
         renderers: other routes in place of the status's, each for what `take` returns.
+
+    Attributes:
+        boundary: where what fails in an answer ends.
     """
 
     def __init__(
@@ -152,7 +167,7 @@ class StatusApp:
     ) -> None:
         self._access = Access(settings)
         self._take = take
-        self._warn = warn
+        self.boundary = Boundary(warn)
         self._renderers = renderers or {
             settings.path: _text,
             f"{settings.path}.json": _json,
@@ -169,18 +184,23 @@ class StatusApp:
         authorization: str | None = None,
         accept: str | None = None,
         query: str = "",
+        sender: Sender = _NOBODY,
     ) -> Answer:
         """Return the answer to a request; `path` has no query string."""
-        return self._guarded(self._own_renderers, method, path, authorization, accept, query)
+        return self._make(
+            lambda: (
+                self._refusal(sender)
+                or self._answer(self._own_renderers, method, path, authorization, accept, query)
+            )
+        )
 
-    def _guarded(self, *request: Any) -> Answer:
-        """Return an answer whatever happens: this is the one boundary for a failure in making it,
-        on the status address and on the application's listeners alike."""
-        try:
-            return self._answer(*request)
-        except Exception as error:  # the reader's to know, never the application's
-            self._warn(f"the status cannot be told: {type(error).__name__}: {error}")
-            return FAILED
+    def _make(self, answer: Callable[[], Answer]) -> Answer:
+        return self.boundary.run("the status cannot be told", answer, FAILED)
+
+    def _refusal(self, sender: Sender) -> Answer | None:
+        if not self._access.trusts_page(sender):
+            return FOREIGN
+        return None if self._access.knows_host(sender) else UNKNOWN_HOST
 
     def _answer(
         self,
@@ -215,11 +235,13 @@ class StatusApp:
 
     def exposed(self, environ: Mapping[str, Any]) -> Answer:
         """Return the answer to a request that `exposes_to` has passed."""
-        return self._guarded(
-            self._renderers,
-            environ["REQUEST_METHOD"],
-            environ["PATH_INFO"],
-            environ.get("HTTP_AUTHORIZATION"),
-            environ.get("HTTP_ACCEPT"),
-            environ.get("QUERY_STRING", ""),
+        return self._make(
+            lambda: self._answer(
+                self._renderers,
+                environ["REQUEST_METHOD"],
+                environ["PATH_INFO"],
+                environ.get("HTTP_AUTHORIZATION"),
+                environ.get("HTTP_ACCEPT"),
+                environ.get("QUERY_STRING", ""),
+            )
         )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .app import Answer, StatusApp
 
 _log = logging.getLogger("gunicorn_raindrops")
+
+_FAILING = "a request may be for the status, and goes on to the application"
 
 Application = Callable[..., Any]
 Scope = MutableMapping[str, Any]
@@ -56,26 +58,48 @@ def wsgi(
         return application
 
     def exposed(environ: Any, start_response: Any) -> Any:
-        if not exposes_to(app, environ):
+        reply = answer_wsgi(app, environ)
+        if reply is None:
             return application(environ, start_response)
         cancel()
-        return respond_wsgi(app.exposed(environ), environ, start_response)
+        return reply.send(start_response)
 
     return exposed
 
 
-def exposes_to(app: StatusApp, environ: Mapping[str, Any]) -> bool:
-    """Tell whether a WSGI request is for the status, and its peer may read it."""
-    return app.serves(environ.get("PATH_INFO")) and app.exposes_to(as_it_came(environ))
+class Reply(NamedTuple):
+    """An answer as WSGI has it."""
+
+    status_line: str
+    headers: list[tuple[str, str]]
+    body: list[bytes]
+
+    def send(self, start_response: Any) -> list[bytes]:
+        """Send the head, and return the body."""
+        start_response(self.status_line, self.headers)
+        return self.body
 
 
-def respond_wsgi(answer: Answer, environ: Mapping[str, Any], start_response: Any) -> list[bytes]:
-    """Send an answer's head, and return its body."""
-    start_response(answer.status_line, answer.all_headers())
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+def reply_to(environ: Mapping[str, Any], answer: Answer) -> Reply:
+    """Return what a client gets of an answer."""
+    body = [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+    return Reply(answer.status_line, answer.all_headers(), body)
 
 
-def as_it_came(environ: Any) -> Any:
+def answer_wsgi(app: StatusApp, environ: Mapping[str, Any]) -> Reply | None:
+    """Return the status's reply to a WSGI request; None if it is the application's. It is, too, if
+    that cannot be told."""
+    if not app.serves(environ.get("PATH_INFO")):
+        return None
+
+    def reply() -> Reply | None:
+        came = as_it_came(environ)
+        return reply_to(came, app.exposed(came)) if app.exposes_to(came) else None
+
+    return app.boundary.run(_FAILING, reply, None)
+
+
+def as_it_came(environ: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an environ without the name of a unix peer. A peer chooses its own name, which may
     read like an address."""
     # the second name is gevent_pywsgi's
@@ -101,30 +125,46 @@ def asgi(application: ASGIApplication, app: StatusApp | None) -> ASGIApplication
         return application
 
     def exposed(scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
-        if scope["type"] == "http" and (answer := answer_asgi(app, scope)) is not None:
-            return respond_asgi(answer, scope, send)
+        if scope["type"] == "http" and (messages := answer_asgi(app, scope)) is not None:
+            return send_all(messages, send)
         return application(scope, receive, send)
 
     return exposed
 
 
-def answer_asgi(app: StatusApp, scope: Scope) -> Answer | None:
-    """Return the status's answer to an HTTP request; None if it is the application's."""
+Messages = tuple[MutableMapping[str, Any], MutableMapping[str, Any]]
+"""What an ASGI application sends as a response: its start and its body."""
+
+
+def answer_asgi(app: StatusApp, scope: Scope) -> Messages | None:
+    """Return the status's response to an HTTP request; None if it is the application's. It is, too,
+    if that cannot be told."""
     if not app.serves(_path(scope)):
         return None
-    environ = _environ(scope)
-    return app.exposed(environ) if app.exposes_to(environ) else None
+
+    def messages() -> Messages | None:
+        environ = _environ(scope)
+        return _response(scope, app.exposed(environ)) if app.exposes_to(environ) else None
+
+    return app.boundary.run(_FAILING, messages, None)
 
 
-async def respond_asgi(answer: Answer, scope: Scope, send: Send) -> None:
-    """Send an answer."""
+def _response(scope: Scope, answer: Answer) -> Messages:
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
         for name, value in answer.all_headers()
     ]
     body = b"" if scope["method"] == "HEAD" else answer.body
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return (
+        {"type": "http.response.start", "status": answer.status, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+async def send_all(messages: Messages, send: Send) -> None:
+    """Send a response."""
+    for message in messages:
+        await send(message)
 
 
 def _environ(scope: Scope) -> dict[str, Any]:

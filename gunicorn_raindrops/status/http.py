@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .._native._counters import ffi, lib
+from .access import Sender
 from .app import Answer, StatusApp
 
 MAX_REQUEST = 8192  # bytes of request line and headers
@@ -32,7 +33,7 @@ _LONGEST_END = 4  # bytes
 _REQUEST_LINE = re.compile(rb"(%s) ([!-~]+) HTTP/1\.([01])" % _TOKEN)
 _NAME = re.compile(_TOKEN)
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
-_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
 class Request(NamedTuple):
@@ -43,6 +44,7 @@ class Request(NamedTuple):
     authorization: str | None
     accept: str | None
     query: str
+    sender: Sender
 
 
 class Head:
@@ -95,19 +97,23 @@ def parse(head: bytes) -> Request:
         raise ValueError("malformed request line")
     headers = [_header(line) for line in lines]
     values = dict(headers)
-    if line[3] == b"1" and b"host" not in values:
-        raise ValueError("no Host")
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) > 1 or (line[3] == b"1" and not hosts):
+        raise ValueError("no Host, or several")
     lengths = {value for name, value in headers if name == b"content-length"}
     if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
         raise ValueError("bad Content-Length")
-    path = _ABSOLUTE.sub(b"", line[2], count=1) if line[2][:1] != b"/" else line[2]
+    absolute = _ABSOLUTE.match(line[2])
+    path = line[2][absolute.end() :] if absolute else line[2]
     target = path.decode().partition("#")[0].partition("?")
+    host = absolute[1] if absolute else values.get(b"host")  # RFC 9112, section 3.2.2
     return Request(
         line[1].decode(),
         target[0] or "/",
         _text(values.get(b"authorization")),
         _text(values.get(b"accept")),
         target[2],
+        Sender(_text(host), _text(values.get(b"origin")), _text(values.get(b"sec-fetch-site"))),
     )
 
 

@@ -79,13 +79,39 @@ def test_who_is_admitted(allow, peer, admitted):
     assert access.admits({"REMOTE_ADDR": peer}) is admitted
 
 
+SIGNS = [
+    "PROXY_PROTOCOL", "Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded",
+    "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Original-Forwarded-For",
+    "X-Real-IP", "X-Client-IP", "Client-IP", "X-Cluster-Client-IP", "True-Client-IP",
+    "CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Ray", "CF-Visitor", "CDN-Loop",
+    "Fastly-Client-IP", "Fastly-FF", "Akamai-Origin-Hop", "X-Akamai-Edgescape", "Incap-Client-IP",
+    "X-Azure-ClientIP", "X-Azure-SocketIP", "X-Appengine-User-IP", "X-Envoy-External-Address",
+    "X-Amzn-Trace-Id", "X-Amz-Cf-Id", "Fly-Client-IP", "DO-Connecting-IP", "X-Remote-IP",
+    "X-Remote-Addr", "X-Originating-IP", "X-ProxyUser-IP", "WL-Proxy-Client-IP", "X-Varnish",
+    "X-Sucuri-ClientIP", "X-Original-URI", "X-Request-Start", "X-Queue-Start", "Max-Forwards",
+    "Surrogate-Capability", "X-Scheme",
+]  # fmt: skip
+
+
+def _key(name):
+    """Return a header's name as WSGI has it."""
+    return name if name == "PROXY_PROTOCOL" else "HTTP_" + name.upper().replace("-", "_")
+
+
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", ""])
 @pytest.mark.parametrize("value", ["127.0.0.1", "10.0.0.1", ""])
-@pytest.mark.parametrize(
-    "name", ["HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "PROXY_PROTOCOL"]
-)
+@pytest.mark.parametrize("name", SIGNS)
 def test_forwarded_requests_are_never_local(name, value, peer):
     """A proxy on this machine speaks for somebody else, whom it names or does not."""
     access = Access(load({"allow": "0.0.0.0/0,::/0,unix"}, {}))
     assert access.admits({"REMOTE_ADDR": peer})
-    assert not access.admits({"REMOTE_ADDR": peer, name: value})
+    assert not access.admits({"REMOTE_ADDR": peer, _key(name): value})
+
+
+@pytest.mark.parametrize(
+    "name", ["Accept", "Authorization", "Cookie", "Host", "User-Agent", "X-Request-ID", "Referer"]
+)
+def test_what_is_no_sign_of_a_proxy(name):
+    """Headers that a local reader's client sends on its own."""
+    access = Access(load({}, {}))
+    assert access.admits({"REMOTE_ADDR": "127.0.0.1", _key(name): "x"})

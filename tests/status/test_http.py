@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gunicorn_raindrops.status import http
+from gunicorn_raindrops.status.access import Sender
 from gunicorn_raindrops.status.http import Connection, Head, Request
 
 from ..conftest import WAIT
@@ -18,12 +19,16 @@ from .test_thread import GET, app, parsed, read
 
 def test_parse():
     """What the status asks for, and nothing else."""
-    head = (
-        b"GET /x?since=1#y HTTP/1.1\r\nHost: x\r\nAccept: a/b \r\nauthorization: Bearer t\r\nX: y"
-    )
+    head = b"GET /x?since=1#y HTTP/1.1\r\nHost: localhost\r\nAccept: a/b \r\n"
+    head += b"authorization: Bearer t\r\nX: y"
     assert Head().add(head) is None
-    assert Head().add(head + b"\r\n\r\nbody") == Request("GET", "/x", "Bearer t", "a/b", "since=1")
-    assert Head().add(b"\r\nHEAD http://x HTTP/1.0\n\n") == Request("HEAD", "/", None, None, "")
+    asked = Request("GET", "/x", "Bearer t", "a/b", "since=1", Sender("localhost"))
+    assert Head().add(head + b"\r\n\r\nbody") == asked
+    asked = Request("HEAD", "/", None, None, "", Sender("x"))
+    assert Head().add(b"\r\nHEAD http://x HTTP/1.0\n\n") == asked
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: null\r\nSec-Fetch-Site: none\r\n\r\n"
+    asked = Request("GET", "/", None, None, "", Sender("x", "null", "none"))
+    assert Head().add(head) == asked
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\r\n\n", b"\n\r\n"])
@@ -35,7 +40,7 @@ def test_the_end_in_pieces(end):
             head = Head()
             assert head.add(data[:first]) is None
             assert head.add(data[first:second]) is None
-            assert head.add(data[second:]) == Request("GET", "/x", None, None, "")
+            assert head.add(data[second:]) == Request("GET", "/x", None, None, "", Sender())
 
 
 @pytest.mark.parametrize("first", [1, 100, 4000, 8191])
@@ -60,7 +65,7 @@ def test_limit_in_pieces(first):
 def test_a_large_body_in_pieces(first):
     """The limit is one of the head: what comes behind it is refused for its method."""
     ours, theirs = socket.socketpair()
-    head = b"POST /_raindrops HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n"
+    head = b"POST /_raindrops HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n"
     request = head + b"a" * 20_000
     with theirs:
         theirs.settimeout(WAIT)
@@ -94,7 +99,7 @@ def test_rubbish_costs_nothing(fork, header):
         signal.alarm(2)  # ends this process even in the midst of a C call
         ours, theirs = socket.socketpair()
         connection = Connection(ours.detach(), app())
-        theirs.sendall((b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")[:8192])
+        theirs.sendall((b"GET / HTTP/1.1\r\nHost: localhost\r\n" + header + b"\r\n\r\n")[:8192])
         began = time.process_time()
         connection.step()
         assert time.process_time() - began < 0.1
@@ -144,16 +149,16 @@ WORDS = st.text(st.characters(max_codepoint=255), max_size=20)
 REQUESTS = st.builds(
     spelled,
     st.sampled_from(["GET", "HEAD", "POST", "", "G T"]) | WORDS,
-    st.sampled_from(["/_raindrops", "/_raindrops.json?x", "http://x/_raindrops", "*"]) | WORDS,
+    st.sampled_from(["/_raindrops", "/_raindrops.json?x", "http://[::1]/_raindrops", "*"]) | WORDS,
     st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/0.9", "HTTP/3"]) | WORDS,
     st.lists(
         st.tuples(
             st.sampled_from(
                 ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Expect",
-                 "Authorization"]
+                 "Authorization", "Origin", "Sec-Fetch-Site"]
             )
             | WORDS,
-            st.sampled_from(["x", "5", "chunked", "close", "websocket", "100-continue"]) | WORDS,
+            st.sampled_from(["localhost", "5", "chunked", "close", "100-continue"]) | WORDS,
         ),
         max_size=5,
     ),

@@ -27,7 +27,7 @@ from gunicorn_raindrops.status.thread import StatusServer, open_listener
 from ..conftest import WAIT, descriptors
 from ..exporters.test_json import SNAPSHOT
 
-GET = b"GET /_raindrops HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /_raindrops HTTP/1.1\r\nHost: localhost\r\n\r\n"
 TEXT = text.encode(SNAPSHOT)
 
 
@@ -166,7 +166,7 @@ def test_get(serve, any_listener):
     assert (code, body) == (200, TEXT)
     assert headers["content-type"] == "text/plain; charset=utf-8"
     assert headers["content-length"] == str(len(TEXT))
-    code, headers, body = status.ask(b"GET /_raindrops.json HTTP/1.1\r\nHost: x\r\n\r\n")
+    code, headers, body = status.ask(b"GET /_raindrops.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (code, headers["content-type"]) == (200, "application/json")
     assert body == render.encode(SNAPSHOT)
 
@@ -175,7 +175,7 @@ def test_head(serve, listener):
     """The headers of GET, and no body."""
     status = serve(listener)
     for path in (b"/_raindrops", b"/nowhere"):
-        request = b" " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b" " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
         code, headers, body = status.ask(b"GET" + request)
         assert body
         assert status.ask(b"HEAD" + request) == (code, headers, b"")
@@ -186,9 +186,9 @@ def test_head(serve, listener):
     [
         (b"GET /_raindrops?x=1&y=/_raindrops.json HTTP/1.1", 200),
         (b"GET /_raindrops? HTTP/1.1", 200),
-        (b"GET http://x/_raindrops HTTP/1.1", 200),
-        (b"GET http://x/_raindrops?a=http://y HTTP/1.1", 200),
-        (b"GET http://x HTTP/1.1", 404),
+        (b"GET http://localhost/_raindrops HTTP/1.1", 200),
+        (b"GET http://localhost/_raindrops?a=http://y HTTP/1.1", 200),
+        (b"GET http://localhost HTTP/1.1", 404),
         (b"GET / HTTP/1.1", 404),
         (b"GET /nowhere?/_raindrops HTTP/1.1", 404),
         (b"GET //_raindrops HTTP/1.1", 404),
@@ -205,7 +205,7 @@ def test_head(serve, listener):
 )
 def test_targets_and_methods(serve, listener, request_line, code):
     """Query strings are ignored, absolute targets understood; 404, 405 and 400 as they apply."""
-    answer = serve(listener).ask(request_line + b"\r\nHost: x\r\n\r\n")
+    answer = serve(listener).ask(request_line + b"\r\nHost: localhost\r\n\r\n")
     assert answer[0] == code
     if code == 405:
         assert answer[1]["allow"] == "GET, HEAD"
@@ -226,15 +226,72 @@ def test_token(serve, listener):
         assert status.ask(request)[0] == code
 
 
+SENDERS = [
+    (b"Host: localhost:9180", 200),
+    (b"Host: LocalHost.", 200),
+    (b"Host: 127.0.0.1:9180", 200),
+    (b"Host: 192.0.2.7", 200),
+    (b"Host: [::1]:9180", 200),
+    (b"Host:", 200),
+    (b"Host: rebound.example", 421),
+    (b"Host: rebound.example:9180", 421),
+    (b"Host: localhost.rebound.example", 421),
+    (b"Host: localhost@rebound.example", 421),
+    (b"Host: [localhost", 421),
+    (b"Host: \xff", 421),
+    (b"Host: localhost\r\nHost: localhost", 400),
+    (b"Host: localhost:1\r\nOrigin: http://localhost:1", 200),
+    (b"Host: localhost:1\r\nOrigin: http://localhost:2", 403),
+    (b"Host: localhost\r\nOrigin: https://rebound.example", 403),
+    (b"Host: localhost\r\nOrigin: null", 403),
+    (b"Host: localhost\r\nSec-Fetch-Site: cross-site", 403),
+    (b"Host: localhost\r\nSec-Fetch-Site: same-origin", 200),
+    (b"Host: localhost\r\nSec-Fetch-Site: none", 200),
+]
+
+
+def sent_by(more, authorization=b""):
+    return b"GET /_raindrops HTTP/1.1\r\n" + more + b"\r\n" + authorization + b"\r\n"
+
+
+@pytest.mark.parametrize(("more", "code"), SENDERS)
+def test_pages_of_strangers(serve, listener, more, code):
+    """No web page reads the status by a name of its own (DNS rebinding), or as a foreign one."""
+    assert serve(listener).ask(sent_by(more))[0] == code
+
+
+@pytest.mark.parametrize("more", [more for more, code in SENDERS if code != 400])
+def test_a_token_says_more_than_a_name(serve, listener, more):
+    """With it any Host is answered; without it none is."""
+    status = serve(listener, app(token="s3cret"))
+    assert status.ask(sent_by(more, b"Authorization: Bearer s3cret\r\n"))[0] == 200
+    assert status.ask(sent_by(more))[0] == 401
+
+
+@pytest.mark.parametrize(("bind", "code"), [("status.test:9180", 200), ("127.0.0.1:9180", 421)])
+def test_a_name_that_bind_has(serve, listener, bind, code):
+    """It is known, however it is written; an absolute target names the host, not the header."""
+    status = serve(listener, app(bind=bind))
+    assert status.ask(b"GET /_raindrops HTTP/1.1\r\nHost: Status.Test:9180\r\n\r\n")[0] == code
+    target = b"GET http://status.test/_raindrops HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert status.ask(target)[0] == code
+
+
+def test_any_host_over_a_unix_socket(serve, unix):
+    """No page reaches it."""
+    status = serve(unix, app(bind=f"unix:{unix.getsockname()}"))
+    assert status.ask(GET.replace(b"localhost", b"any.example"))[0] == 200
+
+
 def test_no_answer_echoes_the_request(serve, listener):
     """Neither header nor query string nor body comes back, whatever the answer."""
     status = serve(listener)
     for request in (
         b"GET /_raindrops?SECRET HTTP/1.1\r\nHost: SECRET\r\nCookie: SECRET\r\n\r\n",
         b"GET /SECRET HTTP/1.1\r\nHost: SECRET\r\n\r\n",
-        b"SECRET /SECRET HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"SECRET /SECRET HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"SECRET\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nSECRET",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\nSECRET",
     ):
         with status.connect(request) as sock:
             assert b"SECRET" not in read(sock)
@@ -265,9 +322,9 @@ RUBBISH = {
     "no target": b"GET\r\n\r\n",
     "no version": b"GET /_raindrops\r\n\r\n",
     "no host": b"GET /_raindrops HTTP/1.1\r\n\r\n",
-    "header": b"GET /_raindrops HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
-    "header name": b"GET /_raindrops HTTP/1.1\r\nHost: x\r\na b: c\r\n\r\n",
-    "folded": b"GET /_raindrops HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+    "header": b"GET /_raindrops HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
+    "header name": b"GET /_raindrops HTTP/1.1\r\nHost: localhost\r\na b: c\r\n\r\n",
+    "folded": b"GET /_raindrops HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n",
     "space before colon": b"GET /_raindrops HTTP/1.1\r\nHost : x\r\n\r\n",
     "bare lf and nul": b"GET / HTTP/1.1\nHost: \0\n\n",
 }
@@ -288,7 +345,7 @@ def test_rubbish(serve, listener, data):
 def test_limit_of_8_kib(serve, listener, size, where):
     """Request line and headers may have 8 KiB together; beyond, 431."""
     head, tail = {
-        "target": (b"GET /_raindrops?", b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+        "target": (b"GET /_raindrops?", b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         "header": (GET[:-2] + b"x: ", b"\r\n\r\n"),
         "headers": (GET[:-2] + b"x: y\r\n" * ((size - 100) // 6) + b"z: ", b"\r\n\r\n"),
     }[where]
@@ -302,7 +359,7 @@ def test_limit_of_8_kib(serve, listener, size, where):
 def test_post_with_a_body(serve, listener):
     """Its 405 arrives whole, though the body is never asked for: no reset swallows it."""
     body = b"x" * (1 << 20)
-    head = b"POST /_raindrops HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /_raindrops HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     status = serve(listener)
     for _ in range(10):
         assert status.ask(head + body)[::2] == (405, b"only GET and HEAD\n")
@@ -310,7 +367,9 @@ def test_post_with_a_body(serve, listener):
 
 def test_post_that_expects_to_be_asked(serve, listener):
     """The answer comes without a 100 before it."""
-    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    request = (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    )
     assert serve(listener).ask(request)[0] == 405
 
 
@@ -416,7 +475,9 @@ def test_a_slow_reader(serve, unix):
             data += got
             if len(data) > others << 17:
                 others += 1
-                assert status.ask(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")[2] == b"small\n"
+                assert (
+                    status.ask(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n")[2] == b"small\n"
+                )
     code, headers, body = parsed(data)
     assert (code, int(headers["content-length"])) == (200, len(large.body))
     assert body == large.body
@@ -431,7 +492,7 @@ def test_one_who_does_not_read(serve, listener):
     with status.connect(GET) as stuck:
         assert select.select([stuck], [], [], WAIT)[0]
         while descriptors(status.child.pid) > fds:
-            assert status.ask(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")[2] == b"small\n"
+            assert status.ask(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n")[2] == b"small\n"
             assert time.monotonic() - began < 3
         assert time.monotonic() - began > 0.4
 
