@@ -1,14 +1,9 @@
 #include "busy.h"
 
-#include <time.h>
-
 #include "clock.h"
 #include "words.h"
 
-enum {
-	QUICK_TRIES = 64, SETTLE_TRIES = 8, NAP_NS = 50000,
-	MOST_STEPS = 1024       /* threads of one owner that are in a step; more is no step */
-};
+enum { READ_TRIES = 256, SETTLE_TRIES = 8 };
 
 /* How many instants are on their way into the word: see busy.h. The loads are acquire, so a load of
  * the word after this is a later one. */
@@ -22,30 +17,26 @@ static uint64_t steps_of(const struct grd_slot *slot, uint64_t word)
 	return counted > in_gauge ? counted - in_gauge : 0;
 }
 
-static int nap(uint64_t steps, int *naps)
+/* The total with the requests that are in a step counted up to that only. */
+static uint64_t total_of(const struct grd_slot *slot, uint64_t word, uint64_t now, uint64_t steps)
 {
-	struct timespec time = {.tv_nsec = NAP_NS};
+	uint64_t step = grd_load_relaxed(&slot->busy_step), turn = grd_load_relaxed(&slot->busy_turn);
+	uint64_t late = steps && step < now
+			? steps * ((now >> GRD_BUSY_TICK_BITS) - (step >> GRD_BUSY_TICK_BITS)) : 0;
 
-	if (*naps <= 0 || steps > MOST_STEPS)
-		return 0;
-	--*naps;
-	nanosleep(&time, NULL);
-	return 1;
+	return (grd_busy_total(word, now, turn) - late) << GRD_BUSY_TICK_BITS;
 }
 
-uint64_t grd_busy_read(const struct grd_slot *slot, int *naps)
+uint64_t grd_busy_read(const struct grd_slot *slot)
 {
 	for (int i = 1;; i++) {
-		uint64_t word = grd_load_acquire(&slot->busy), now = grd_now();
-		uint64_t steps;
+		uint64_t word = grd_load_acquire(&slot->busy), now = grd_now(), steps;
 
-		/* the clock before the gauge: an end under way is seen there if `now` is after it */
+		/* the clock before the gauge: a step that has read an earlier time is seen there */
 		grd_fence_seq_cst();
 		steps = steps_of(slot, word);
-		if ((!steps && grd_load_relaxed(&slot->busy) == word) ||
-		    (i >= QUICK_TRIES && !nap(steps, naps)))
-			return grd_busy_total(word, now, grd_load_relaxed(&slot->busy_turn))
-			       << GRD_BUSY_TICK_BITS;
+		if ((!steps && grd_load_relaxed(&slot->busy) == word) || i == READ_TRIES)
+			return total_of(slot, word, now, steps);
 	}
 }
 

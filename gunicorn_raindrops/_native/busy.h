@@ -14,8 +14,13 @@
  * gauge, then reads the clock. So whenever an instant is on its way into the word, the word counts
  * more requests than the gauge. A reader loads the word, the clock, the gauge, and the word again:
  * where the word has not changed and counts no more than the gauge, its sum is exact at that
- * instant, and no later exact sum is less. Else it tries again; an owner that lost the processor
- * in these few instructions is given some milliseconds.
+ * instant, and no later exact sum is less. Else it tries again.
+ *
+ * An owner may lose the processor, or its life, in the middle of a step. A step is some nanoseconds
+ * long, so it then began just after `busy_step`, which it has stored before. After some tries the
+ * reader counts the requests in a step up to there. That is no more than the step will add, and no
+ * less than what was read before the step, but for these nanoseconds. An owner takes one step at a
+ * time: its threads hold the GIL.
  *
  * Turn. The ticks go round after 9 years of requests. `busy_turn` is a total that the slot has had
  * within the last half turn. The owner, or the process that settles, raises it when the total has
@@ -27,8 +32,6 @@
 
 #include "atomic.h"
 #include "layout.h"
-
-enum { GRD_BUSY_NAPS = 100 };   /* of 50 µs, that one reader gives to all slots */
 
 static inline uint64_t grd_busy_in_flight(uint64_t word)
 {
@@ -59,22 +62,31 @@ static inline void grd_busy_keep_turn(struct grd_slot *slot, uint64_t word, uint
 		grd_cas(&slot->busy_turn, turn, total);
 }
 
+/* A step begins: before anything that it does to busy, gauge or owner, which publishes this. */
+static inline void grd_busy_step(struct grd_slot *slot, uint64_t now)
+{
+	grd_store_relaxed(&slot->busy_step, now);
+}
+
 /* Before the request is added to the gauge. */
 static inline void grd_busy_begin(struct grd_slot *slot, uint64_t now)
 {
-	grd_add_relaxed(&slot->busy, 1 - grd_busy_instant(now));
+	grd_busy_step(slot, now);
+	grd_add_release(&slot->busy, 1 - grd_busy_instant(now));
 }
 
 /* After the request was taken from the gauge, with the clock read in between. */
 static inline void grd_busy_end(struct grd_slot *slot, uint64_t now)
 {
-	uint64_t word = grd_add_release(&slot->busy, grd_busy_instant(now) - 1);
+	uint64_t word;
 
+	grd_busy_step(slot, now);
+	word = grd_add_release(&slot->busy, grd_busy_instant(now) - 1);
 	grd_busy_keep_turn(slot, word, now);
 }
 
-/* Return the time that requests have been in flight, ns. `naps`: how often it may still wait. */
-uint64_t grd_busy_read(const struct grd_slot *slot, int *naps);
+/* Return the time that requests have been in flight, ns. */
+uint64_t grd_busy_read(const struct grd_slot *slot);
 
 /* End what a dead owner had in flight, now, unless `owner` is the slot's owner no more. The slot is
  * free, or claimed by the caller: its gauge counts nothing. */

@@ -27,7 +27,7 @@
  * requests, responses, errors, queue_ignored, histograms: only added to, by the owner's threads,
  *     over all owners that the slot ever has. Each counter stands for itself (relaxed); a histogram
  *     publishes its words by a release addition to a bucket.
- * busy, busy_turn: see busy.h. exited: any process that counts an end, by compare-and-swap.
+ * busy, busy_turn, busy_step: see busy.h. exited: any process that counts an end, by compare-and-swap.
  * entries: a seqlock each, written by the owner's threads; see entry.h.
  * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
  * marks: see marks.h. exits, kills, untracked: only added to, by arbiters and workers (relaxed).
@@ -187,7 +187,8 @@ struct grd_slot {
 	uint64_t busy;          /* see busy.h */
 	uint64_t busy_turn;     /* a total that it had: tells how often the word has gone round */
 	uint64_t queue_ignored; /* headers that said no time, or one to come */
-	uint64_t spare[5];
+	uint64_t busy_step;     /* an instant before the last step began, CLOCK_MONOTONIC, ns */
+	uint64_t spare[4];
 
 	/* as the first line */
 	uint64_t namespace;     /* the owner's PID namespace, below the owner's generation */
@@ -287,6 +288,7 @@ GRD_AT(grd_slot, errors, 120);
 GRD_AT(grd_slot, busy, 128);
 GRD_AT(grd_slot, busy_turn, 136);
 GRD_AT(grd_slot, queue_ignored, 144);
+GRD_AT(grd_slot, busy_step, 152);
 GRD_AT(grd_slot, namespace, 192);
 GRD_AT(grd_slot, exited, 200);
 GRD_AT(grd_slot, request, 256);

@@ -25,7 +25,7 @@ static void read_entry(const struct grd_slot *slot, struct grd_slot_record *reco
 
 /* What an owner that has taken the slot over has written there. */
 static void read_owned(const struct grd_slot *slot, uint64_t owner,
-		       struct grd_slot_record *record, int *naps)
+		       struct grd_slot_record *record)
 {
 	uint64_t gauge = grd_gauge_of(&slot->gauge, owner);
 	uint64_t base_busy = grd_load_relaxed(&slot->base_busy);
@@ -38,7 +38,7 @@ static void read_owned(const struct grd_slot *slot, uint64_t owner,
 	record->calling = grd_calling_of(gauge);
 	record->writing = grd_writing_of(gauge);
 	record->websockets = grd_gauge_of(&slot->websockets, owner);
-	record->busy = grd_busy_read(slot, naps) - base_busy;
+	record->busy = grd_busy_read(slot) - base_busy;
 	read_entry(slot, record);
 }
 
@@ -52,7 +52,7 @@ static void read_namespace(const struct grd_slot *slot, uint64_t owner,
 }
 
 static void read_slot(const struct grd_slot *slot, uint64_t owner, int is_taken,
-		      struct grd_slot_record *record, int *naps)
+		      struct grd_slot_record *record)
 {
 	*record = (struct grd_slot_record){
 		.state = grd_state_of(owner),
@@ -62,19 +62,19 @@ static void read_slot(const struct grd_slot *slot, uint64_t owner, int is_taken,
 	};
 	read_namespace(slot, owner, record);
 	if (is_taken)
-		read_owned(slot, owner, record, naps);
+		read_owned(slot, owner, record);
 }
 
 /* Read a slot while its owner word stays the same; 0 if it is free. A slot that changes hands
  * faster than this has no worker to show. */
-static int read_settled(const struct grd_slot *slot, struct grd_slot_record *record, int *naps)
+static int read_settled(const struct grd_slot *slot, struct grd_slot_record *record)
 {
 	for (int i = 0; i < TRIES; i++) {
 		uint64_t owner = grd_load_acquire(&slot->owner);
 
 		if (grd_state_of(owner) == GRD_FREE)
 			return 0;
-		read_slot(slot, owner, grd_state_of(owner) != GRD_CLAIMED, record, naps);
+		read_slot(slot, owner, grd_state_of(owner) != GRD_CLAIMED, record);
 		grd_fence_acquire();
 		if (grd_load_relaxed(&slot->owner) == owner)
 			return 1;
@@ -92,10 +92,9 @@ uint32_t grd_used(const struct grd_header *header, uint32_t count)
 uint32_t grd_list(const struct grd_slot *slots, uint32_t count, struct grd_slot_record *records)
 {
 	uint32_t found = 0;
-	int naps = 0;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (read_settled(&slots[i], &records[found], &naps))
+		if (read_settled(&slots[i], &records[found]))
 			records[found++].slot = i;
 	return found;
 }
@@ -116,13 +115,12 @@ uint32_t grd_read(const struct grd_slot *slots, uint32_t count, struct grd_slot_
 		  struct grd_totals *totals, uint64_t *busy)
 {
 	uint32_t found = 0;
-	int naps = GRD_BUSY_NAPS;
 
 	*totals = (struct grd_totals){0};
 	for (uint32_t i = 0; i < count; i++) {
-		if (read_settled(&slots[i], &records[found], &naps))
+		if (read_settled(&slots[i], &records[found]))
 			records[found++].slot = i;
-		busy[i] = grd_busy_read(&slots[i], &naps);
+		busy[i] = grd_busy_read(&slots[i]);
 		sum(&slots[i], totals);
 	}
 	return found;
@@ -131,10 +129,9 @@ uint32_t grd_read(const struct grd_slot *slots, uint32_t count, struct grd_slot_
 int grd_read_last(const struct grd_slot *slot, uint64_t owner, struct grd_slot_record *record)
 {
 	uint64_t now = grd_load_acquire(&slot->owner);
-	int naps = 0;
 
 	/* with the owner word of its claim, not that of the free slot that it may be by now */
-	read_slot(slot, owner, grd_was_taken(slot, owner), record, &naps);
+	read_slot(slot, owner, grd_was_taken(slot, owner), record);
 	grd_fence_acquire();
 	return grd_generation_of(now) == grd_generation_of(owner) &&
 	       grd_load_relaxed(&slot->owner) == now;

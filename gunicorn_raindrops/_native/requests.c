@@ -134,6 +134,7 @@ static uint64_t leave_in(struct grd_held *held, enum phase from, int entry)
 {
 	uint64_t one = from == CALLING ? GRD_ONE_CALLING : GRD_ONE_WRITING, now;
 
+	grd_busy_step(held->slot, grd_now());
 	grd_add_seq_cst(&held->slot->gauge, 0 - one);
 	now = grd_now();
 	grd_busy_end(held->slot, now);

@@ -109,7 +109,6 @@ static void store_owner(struct grd_slot *slot, uint64_t taken, const struct grd_
 uint64_t grd_take_over(struct grd_slot *slot, uint64_t claimed, const struct grd_owner *owner)
 {
 	uint64_t taken = claimed_word(claimed, owner->who);
-	int naps = 0;
 
 	if (grd_state_of(claimed) != GRD_CLAIMED || !grd_cas(&slot->owner, claimed, taken))
 		return 0;       /* freed since, and perhaps another's: not ours to write to */
@@ -119,7 +118,7 @@ uint64_t grd_take_over(struct grd_slot *slot, uint64_t claimed, const struct grd
 	grd_entries_clear(slot->entries);
 	store_owner(slot, taken, owner);
 	/* nothing is in flight: the first look is exact */
-	grd_store_relaxed(&slot->base_busy, grd_busy_read(slot, &naps));
+	grd_store_relaxed(&slot->base_busy, grd_busy_read(slot));
 	grd_store_release(&slot->gauge, grd_generation_of(taken));
 	return taken;
 }
@@ -149,7 +148,10 @@ int grd_free(struct grd_header *header, struct grd_slot *slot, uint64_t owner)
 {
 	uint64_t gauge = grd_gauge_of(&slot->gauge, owner), free = grd_generation_of(owner);
 
-	if (grd_state_of(owner) == GRD_FREE || !grd_cas(&slot->owner, owner, free))
+	if (grd_state_of(owner) == GRD_FREE || grd_owner(slot) != owner)
+		return 0;
+	grd_busy_step(slot, grd_now());
+	if (!grd_cas(&slot->owner, owner, free))
 		return 0;
 	grd_marks_step(&header->marks, grd_now(), -(int)grd_calling_of(gauge),
 		       -(int)grd_writing_of(gauge));
