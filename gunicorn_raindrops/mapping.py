@@ -109,21 +109,20 @@ def location_of(pointer: Any) -> int:
 class Mapping:
     """Shared pages of a file, from its beginning; they go when the last reference does.
 
+    The pages of a named file are guarded: a process that cuts the file short kills nobody (see
+    guard.h); they are `lost` then. An unnamed file is sealed, and no process can find it by a name.
+
     Args:
         fd: the file's descriptor.
         length: bytes.
-        guarded: a process that cuts the file short kills nobody (see guard.h), but from then on
-            these pages are `lost`.
         read_only: writing to the pages kills this process (SIGSEGV).
     """
 
-    def __init__(
-        self, fd: int, length: int, *, guarded: bool = False, read_only: bool = False
-    ) -> None:
+    def __init__(self, fd: int, length: int, *, read_only: bool = False) -> None:
         address = (lib.grd_map_read_only if read_only else lib.grd_map)(fd, length)
         if address == ffi.NULL:
             raise OSError(ffi.errno, f"cannot map {length} bytes: {os.strerror(ffi.errno)}")
-        guard = lib.grd_guard(address, length) if guarded else -1
+        guard = lib.grd_guard(address, length) if os.fstat(fd).st_nlink else -1
         self.length = length
         self.address = ffi.gc(address, partial(_unmap, guard, length), length)
         self._guard = guard
@@ -135,8 +134,13 @@ class Mapping:
 
     @property
     def lost(self) -> bool:
-        """Whether the file was cut short: what is written here is nobody's any more."""
+        """Whether the file was cut short: no other process sees what is written here."""
         return bool(lib.grd_lost(self._guard))
+
+    def watch(self) -> None:
+        """Put the guard in front again if another handler of the signal has replaced it."""
+        if self._guard >= 0:
+            lib.grd_guard_watch()
 
 
 def _unmap(guard: int, length: int, address: Any) -> None:

@@ -148,6 +148,7 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take
     sampler = Sampler(board, _identity(board.created), [], settings.listeners, warn)
 
     def take(since: float | None = None) -> Snapshot:
+        board.watch()
         board.reap()  # no arbiter does
         snapshot = sampler.take(since)
         workers = tuple(dataclasses.replace(w, age=None) for w in snapshot.workers or ())

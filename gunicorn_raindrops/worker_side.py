@@ -130,6 +130,7 @@ class WorkerSide:
         """
         if self._board is None:
             return None
+        self._board.watch()  # the application is loaded, and may have replaced the guard
         sampler = Sampler(
             self._board, arbiter, sockets, self.settings.listeners, warn, self._counters
         )
@@ -148,6 +149,7 @@ class WorkerSide:
             self.tasks.append(Task("seeking a slot", self.seek, leader_only=False))
         self.tasks.append(Task("marking the queue", lambda: board.saw_queued(sampler.queued())))
         self.tasks.append(Task("reaping", board.reap))
+        self.tasks.append(Task("guarding the file", board.watch, leader_only=False))
         if push is not None:
             self.tasks.append(Task("statsd", push))
 

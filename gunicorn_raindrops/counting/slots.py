@@ -151,6 +151,7 @@ class BoardSlotOfProcess(SlotOfProcess):
 
 
 def _hold(board: Scoreboard) -> BoardSlot | None:
+    board.watch()  # the application is loaded, and may have replaced the guard
     board.reap()  # no arbiter does
     claim = board.claim()
     slot = None if claim is None else board.take_over_slot(claim)

@@ -105,8 +105,7 @@ class Scoreboard(BoardReader):
         (pages.reserve if named else pages.reserve_lazily)(self._fd, length)
         fd = layout.reopen(self._fd)
         try:
-            # an unnamed file is sealed and has no name by which it could be cut short
-            self._use(pages.Mapping(fd, length, guarded=os.fstat(fd).st_nlink > 0), slots)
+            self._use(pages.Mapping(fd, length), slots)
         finally:
             os.close(fd)
         self._reaper = Reaper(self._header, self._slots, self._liveness)

@@ -45,8 +45,13 @@ class BoardReader:
 
     @property
     def lost(self) -> bool:
-        """Whether the file was cut short: what is counted from then on is nobody's."""
+        """Whether the file was cut short: no other process sees what is counted from then on."""
         return self._mapping.lost
+
+    def watch(self) -> None:
+        """Keep this process safe from a file that is cut short: see `Mapping.watch`. To be called
+        when the application has been loaded, and now and then."""
+        self._mapping.watch()
 
     def _used(self) -> int:
         return int(lib.grd_used(self._header, self.slots))
@@ -129,9 +134,8 @@ def open_read_only(source: int | str | os.PathLike[str]) -> BoardReader:
         if not slots:
             raise ValueError(f"{source} is not a scoreboard")
         length = layout.length_of(slots)
-        guarded = os.fstat(fd).st_nlink > 0
         board = BoardReader()
-        board._use(pages.Mapping(fd, length, guarded=guarded, read_only=True), slots)
+        board._use(pages.Mapping(fd, length, read_only=True), slots)
         return board
     finally:
         os.close(fd)

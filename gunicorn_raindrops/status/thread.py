@@ -51,6 +51,17 @@ FINISH_SECONDS = 0.5
 OUT_OF_DESCRIPTORS_SECONDS = 0.25
 BACKLOG = 128
 
+FAULTS = {
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+"""Signals that a thread raises by what it does itself. A thread that blocks one of them is killed
+with its process, past every handler (guard.h, faulthandler)."""
+
 _now = time.monotonic
 
 
@@ -138,7 +149,8 @@ class StatusServer:
     def start(self) -> None:
         """Start the thread. It ends with the process, and takes no signal from the worker."""
         atexit.register(self._finish)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        blocked = signal.valid_signals() - FAULTS
+        mask = signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         try:
             unpatched.original("_thread", "start_new_thread")(self._run, ())
         finally:

@@ -1,5 +1,6 @@
 """The application that the integration tests serve: each route is one way to spend a request."""
 
+import faulthandler
 import os
 import signal
 import socket
@@ -101,6 +102,12 @@ def route_file(environ, start_response, size="3000000"):
     file.truncate(int(size))
     start_response("200 OK", [*TEXT, ("Content-Length", size)])
     return environ["wsgi.file_wrapper"](file)
+
+
+def route_faulthandler(environ, start_response):
+    """It puts handlers of its own in front of all that are there."""
+    faulthandler.enable()
+    return reply(start_response, str(os.getpid()).encode())
 
 
 def route_fork(environ, start_response):
