@@ -22,6 +22,7 @@ from .records import HEADER, SOCKET, Marks, Reading
 MARK_SECONDS: int = lib.GRD_MARK_SECONDS - 1
 """For how long high-water marks are kept."""
 _SOURCES = {SOCKET: lib.GRD_QUEUE_SOCKET, HEADER: lib.GRD_QUEUE_HEADER}
+_TOTALS = decode.Integers("struct grd_totals", Reading)
 
 
 class BoardReader:
@@ -74,18 +75,16 @@ class BoardReader:
         return Reading(
             slots=self.slots,
             untracked=self._header.untracked,
-            requests=totals.requests,
             responses=tuple(totals.responses),
-            errors=totals.errors,
             rows=tuple(map(decode.slot, self._liveness.living(words, found))),
             request_seconds=decode.distribution(totals.request),
             queue_seconds={
                 source: decode.distribution(totals.queue[i]) for source, i in _SOURCES.items()
             },
-            queue_ignored=totals.queue_ignored,
             busy_seconds=tuple(ns / 1e9 for ns in busy),
             exits=exits.counts(self._header),
             killed=exits.kept(self._header),
+            **_TOTALS.read(totals),
         )
 
     def marks(self, seconds: float, reading: Reading | None = None) -> Marks:
