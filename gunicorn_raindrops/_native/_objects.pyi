@@ -1,4 +1,5 @@
-from typing import SupportsFloat, SupportsIndex
+from collections.abc import Callable
+from typing import Any, SupportsFloat, SupportsIndex
 
 class Counters:
     @property
@@ -24,6 +25,18 @@ class Recorder:
     def _show(self, address: int, keep: object, /) -> None: ...
     def _close(self) -> None: ...
     def record(self, seconds: SupportsFloat, /) -> None: ...
+
+class StandIn:
+    def __init__(
+        self,
+        application: Any,
+        /,
+        *,
+        call: Callable[..., Any] | None = None,
+        after: Callable[[], object] | None = None,
+    ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __getattr__(self, name: str) -> Any: ...
 
 class Tickets:
     def _hold(self, header: int, slot: int, keep: object, /) -> None: ...

@@ -71,7 +71,7 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
 static int execute(PyObject *module)
 {
 	static PyType_Spec *const specs[] = {
-		&grd_counter_spec, &grd_recorder_spec, &grd_tickets_spec,
+		&grd_counter_spec, &grd_recorder_spec, &grd_tickets_spec, &grd_standin_spec,
 	};
 	struct grd_state *state = PyModule_GetState(module);
 

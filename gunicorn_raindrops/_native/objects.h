@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-/* The head of every type here. */
+/* The head of every type here that shows memory. */
 struct grd_view {
 	PyObject_HEAD
 	PyObject *keep;         /* keeps the memory mapped */
@@ -38,6 +38,6 @@ int grd_to_address(PyObject *number, void *address);    /* an "O&" converter: (c
 /* For method tables: a function of any calling convention. */
 #define GRD_CALL(function) ((PyCFunction)(void (*)(void))(function))
 
-extern PyType_Spec grd_counters_spec, grd_counter_spec, grd_recorder_spec;
+extern PyType_Spec grd_counters_spec, grd_counter_spec, grd_recorder_spec, grd_standin_spec;
 
 #endif

@@ -16,7 +16,7 @@ from ..counting import asgi, attached
 from ..counting.attached import AttachedSlot
 from ..status import expose
 from ..status.app import StatusApp
-from .base import Strategy, before
+from .base import Strategy, before, in_place_of
 
 
 class AroundASGI(Strategy):
@@ -32,7 +32,7 @@ class AroundASGI(Strategy):
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
-        worker.asgi = self.around(worker.asgi, app)
+        worker.asgi = in_place_of(worker.asgi, self.around(worker.asgi, app))
 
     def around(self, application: asgi.App, app: StatusApp | None) -> asgi.App:
         """Wrap an ASGI application."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
+from .._native._objects import StandIn
 from ..counting import attached
 from ..counting.outcome import is_client_gone
 from ..counting.queue_header import QueueHeader
@@ -84,6 +86,25 @@ class HookedStrategy(Strategy):
         if self._header is not None:
             self._header.record(req.peer_addr, req.headers)
         return self._begin(req.method, req.path, fd)
+
+
+def in_place_of(
+    application: Any, counted: Any, *, after: Callable[[], object] | None = None
+) -> Any:
+    """Return what takes the place of an application on its worker. Hooks of the user's look there
+    for the application, so it has the application's attributes, and its class for isinstance.
+
+    Args:
+        application: the user's.
+        counted: the function that counts its requests.
+        after: where all that `counted` does is to call this after the application, this.
+    """
+    if type(application) is not FunctionType:
+        return StandIn(application, after=after) if after else StandIn(application, call=counted)
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        setattr(counted, name, getattr(application, name))
+    counted.__dict__ = application.__dict__  # one dictionary, for what is set later, too
+    return counted
 
 
 def before(owner: Any, name: str, first: Callable[[], Any]) -> None:

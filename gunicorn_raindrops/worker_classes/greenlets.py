@@ -17,7 +17,7 @@ from ..counting.queue_header import QueueHeader
 from ..counting.request import Request, begin_ticket
 from ..status import expose
 from ..status.app import StatusApp
-from .base import Application, HookedStrategy, Strategy, outcome
+from .base import Application, HookedStrategy, Strategy, in_place_of, outcome
 
 
 class Greenlets(HookedStrategy):
@@ -68,7 +68,15 @@ class Greenlets(HookedStrategy):
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
-        worker.wsgi = expose.wsgi(self._responding(worker.wsgi), app, self._cancel)
+        application = worker.wsgi
+        counted = expose.wsgi(self._responding(application), app, self._cancel)
+        after = self._respond if app is None else None
+        worker.wsgi = in_place_of(application, counted, after=after)
+
+    def _respond(self) -> None:
+        request = self._request.get()
+        if request is not None:
+            request.respond()
 
     def _responding(self, application: Application) -> Application:
         current = self._request
@@ -88,7 +96,7 @@ class AroundWSGI(Strategy):
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
-        worker.wsgi = self.around(worker.wsgi, app)
+        worker.wsgi = in_place_of(worker.wsgi, self.around(worker.wsgi, app))
 
     def around(self, application: Application, app: StatusApp | None) -> Application:
         """Wrap a WSGI application."""

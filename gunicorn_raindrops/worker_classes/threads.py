@@ -11,7 +11,7 @@ from typing import Any
 from ..counting import attached, request
 from ..status import expose
 from ..status.app import StatusApp
-from .base import Application, HookedStrategy, outcome
+from .base import Application, HookedStrategy, in_place_of, outcome
 
 _END = request.END
 
@@ -37,7 +37,10 @@ class Threads(HookedStrategy):
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
-        worker.wsgi = expose.wsgi(responding(worker.wsgi), app, request.cancel)
+        application = worker.wsgi
+        counted = expose.wsgi(responding(application), app, request.cancel)
+        after = request.respond if app is None else None
+        worker.wsgi = in_place_of(application, counted, after=after)
 
 
 class Sync(Threads):

@@ -20,6 +20,7 @@ from ..counting.outcome import class_of_code
 from ..counting.queue_header import QueueHeader
 from ..counting.request import HeldSlot, Request
 from ..status.app import StatusApp
+from .base import in_place_of
 from .greenlets import AroundWSGI
 
 SWITCHING_PROTOCOLS = 101
@@ -39,7 +40,8 @@ class Tornado(AroundWSGI):
             capacity = super().capacity(worker)
         elif isinstance(worker.wsgi, tornado[1].WSGIContainer):
             container = worker.wsgi
-            container.wsgi_application = self.around(container.wsgi_application, app)
+            application = container.wsgi_application
+            container.wsgi_application = in_place_of(application, self.around(application, app))
             # `executor` came with tornado 6.3; its default one has no limit to tell
             capacity = getattr(getattr(container, "executor", None), "_max_workers", 1)
         else:

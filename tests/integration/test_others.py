@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .classes import each
 from .servers import alive, eventually, rewrite
 
 BASE = """
@@ -145,3 +146,30 @@ def test_on_exit_in_a_worker(serve, gunicorn):
         rewrite(Path(server.command[server.command.index("-c") + 1]), HEALED)
         server.renewed(lambda: server.send(signal.SIGHUP), 1)
         assert server.status()["capacity"] == 1
+
+
+LOOKING = """
+import gunicorn_raindrops
+
+def post_worker_init(worker):
+    import looking
+    looking.worker = worker
+
+gunicorn_raindrops.hooks.install(globals(){more})
+"""
+
+
+@pytest.mark.parametrize("more", ["", ", expose=True"], ids=["", "exposed"])
+@pytest.mark.parametrize("what", ["{}", "{}_object"], ids=["function", "object"])
+@each
+def test_the_application_on_its_worker(serve, gunicorn, kind, what, more):
+    """A hook that looks for the application there finds its attributes, its class, and can set
+    some; its requests are counted."""
+    kind.available(gunicorn)
+    app = "looking:" + what.format("asgi" if kind.is_asgi else "wsgi")
+    conf = LOOKING.format(more=more)
+    with serve(*kind.args, "--workers", "1", gunicorn=gunicorn, conf=conf, app=app) as server:
+        server.ready(1)
+        assert server.get("/") == (200, b"['the jobs', 'more', True, True]")
+        assert server.settled()["responses"]["2xx"] == 1
+        server.kill()
