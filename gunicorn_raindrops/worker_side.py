@@ -148,7 +148,7 @@ class WorkerSide:
         if not self._has_slot:
             self.tasks.append(Task("seeking a slot", self.seek, leader_only=False))
         self.tasks.append(Task("marking the queue", lambda: board.saw_queued(sampler.queued())))
-        self.tasks.append(Task("reaping", board.reap))
+        self.tasks.append(Task("reaping", board.reap_abandoned))
         self.tasks.append(Task("guarding the file", board.watch, leader_only=False))
         if push is not None:
             self.tasks.append(Task("statsd", push))

@@ -179,6 +179,11 @@ class Scoreboard(BoardReader):
         """Free every slot whose owner is dead, of this process's PID namespace."""
         self._reaper.reap(self._used())
 
+    def reap_abandoned(self) -> None:
+        """Free the slots of those whom this process found dead at its last call, too: their arbiter
+        has had its time to free them, and to record how they ended."""
+        self._reaper.reap_abandoned(self._used())
+
     def add_untracked(self, n: int) -> None:
         """Count a worker without a slot (1), or one less (-1)."""
         lib.grd_add_untracked(self._header, n)

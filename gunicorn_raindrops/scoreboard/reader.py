@@ -106,14 +106,14 @@ class BoardReader:
         )
 
     def _in_flight(self, reading: Reading | None) -> tuple[int, int]:
-        rows: Any = self._living() if reading is None else reading.rows
-        return sum(row.calling for row in rows), sum(row.writing for row in rows)
-
-    def _living(self) -> list[Any]:
-        """Return the words of the slots whose owner lives."""
         used = self._used()
-        words = ffi.new("struct grd_slot_record[]", used)
-        return self._liveness.living(words, lib.grd_list(self._slots, used, words))
+        words = ffi.new("struct grd_slot_record[]", used)  # what is listed of it lives as long
+        rows: Any = (
+            self._liveness.living(words, lib.grd_list(self._slots, used, words))
+            if reading is None
+            else reading.rows
+        )
+        return sum(row.calling for row in rows), sum(row.writing for row in rows)
 
 
 def open_read_only(source: int | str | os.PathLike[str]) -> BoardReader:

@@ -441,6 +441,21 @@ def test_a_dead_arbiters_claims(board, fork):
     child.check()
 
 
+def test_the_leader_leaves_the_arbiter_its_time(board, worker, pages):
+    """It frees the slot of a dead worker at its second look: the arbiter, which reaps the worker
+    meanwhile, still finds what that was in."""
+    claim = board.claim()
+    child = worker(claim)
+    tell(child, "ready", "begin")
+    killed(child)
+    board.reap_abandoned()
+    record = board.record_kill(claim, child.pid, exits.KILLED)
+    assert record is not None and record.in_flight == 1
+    assert figures(board)[0] == 0
+    board.reap_abandoned()
+    assert pages.get(0, "owner") % GENERATION == 0
+
+
 @linux
 @pytest.mark.parametrize("state", ["ready", "finishing"])
 def test_a_reused_pid(board, worker, pages, state):
