@@ -237,9 +237,8 @@ class Scoreboard(BoardReader):
     def leads(self, pid: int) -> bool:
         """Tell whether this process has the lowest slot of all that serve: one of them at a time
         does what one should do for all. Dead owners are passed over."""
-        namespace = lib.grd_pid_namespace()
-        serving = [words for words in self._living() if words.state == READY]
-        return bool(serving) and (serving[0].pid, serving[0].namespace) == (pid, namespace)
+        serving = ((words.pid, words.namespace) for words in self._living() if words.state == READY)
+        return next(serving, None) == (pid, lib.grd_pid_namespace())
 
     def saw_queued(self, queued: int) -> None:
         """Remember how many connections wait, for the marks."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from .. import mapping as pages
@@ -106,14 +107,15 @@ class BoardReader:
         )
 
     def _in_flight(self, reading: Reading | None) -> tuple[int, int]:
+        rows: Any = self._living() if reading is None else reading.rows
+        each = [(row.calling, row.writing) for row in rows]
+        return sum(calling for calling, _ in each), sum(writing for _, writing in each)
+
+    def _living(self) -> Iterator[Any]:
+        """Yield the words of the slots whose owner lives. They are good until the next one."""
         used = self._used()
-        words = ffi.new("struct grd_slot_record[]", used)  # what is listed of it lives as long
-        rows: Any = (
-            self._liveness.living(words, lib.grd_list(self._slots, used, words))
-            if reading is None
-            else reading.rows
-        )
-        return sum(row.calling for row in rows), sum(row.writing for row in rows)
+        words = ffi.new("struct grd_slot_record[]", used)  # what is listed of it does not keep it
+        yield from self._liveness.living(words, lib.grd_list(self._slots, used, words))
 
 
 def open_read_only(source: int | str | os.PathLike[str]) -> BoardReader:
