@@ -57,6 +57,8 @@ class Histogram(Recorder):
     Raises:
         ValueError: `file` is not a regular file, or holds something else.
         TypeError: `file` is none of the above.
+        PermissionError: `file` is the path of a link, of another user's file, or of one that others
+            may write to.
         OSError: `file` cannot be opened, grown or mapped.
     """
 

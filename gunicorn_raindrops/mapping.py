@@ -24,24 +24,59 @@ File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Any
 def open_shared(file: File | None, name: str = "raindrops") -> int:
     """Return a new descriptor of what `file` names, or of a new unnamed file.
 
+    What a path names must be this user's alone: whoever can plant a link in the folder, or write to
+    the file, would have us fill another file, or count what was made up. A descriptor or a file
+    object is the caller's own choice.
+
     Raises:
+        PermissionError: a path names a link, another user's file, or one that others may write to.
         OSError: it cannot be opened for reading and writing.
         ValueError: it is not a regular file.
         TypeError: it is not a path, a descriptor or a file object.
     """
     if file is None:
         return _unnamed(name)
-    if isinstance(file, (str, bytes, os.PathLike)):
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-    else:
-        fd = os.dup(_descriptor(file))
+    is_path = isinstance(file, (str, bytes, os.PathLike))
+    fd = _open(file) if is_path else os.dup(_descriptor(file))
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             raise ValueError(f"{file!r} is not a regular file")
+        if is_path:
+            _check_owner(file, found)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _open(path: Any) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        if stat.S_ISLNK(_mode_of(path)):
+            raise PermissionError(f"{path!r} is a symbolic link, which is not followed") from error
+        raise
+
+
+def _mode_of(path: Any) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return 0
+
+
+def _check_owner(path: Any, found: os.stat_result) -> None:
+    """Raise PermissionError unless a file is this user's alone, by its only name."""
+    if found.st_uid != os.geteuid():
+        owner = f"belongs to user {found.st_uid}, not to user {os.geteuid()}"
+        raise PermissionError(f"{path!r} {owner} of this process")
+    if found.st_nlink > 1:
+        raise PermissionError(f"{path!r} has {found.st_nlink} hard links; one is safe")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        mode = stat.S_IMODE(found.st_mode)
+        raise PermissionError(f"{path!r} may be written by others (mode {mode:o}; chmod go-w)")
 
 
 def _descriptor(file: Any) -> int:
@@ -70,11 +105,12 @@ def reserve(fd: int, length: int) -> None:
     if length > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
         # the kernel would give an unnamed file pages until it kills somebody for want of them
         raise OSError(errno.ENOMEM, f"{length} bytes are more than this machine's memory")
-    if os.fstat(fd).st_size < length:
-        if hasattr(os, "posix_fallocate"):
+    found = os.fstat(fd)
+    if hasattr(os, "posix_fallocate"):
+        if found.st_size < length or found.st_blocks * 512 < length:  # short, or sparse: a copy
             os.posix_fallocate(fd, 0, length)
-        else:
-            os.ftruncate(fd, length)
+    elif found.st_size < length:
+        os.ftruncate(fd, length)
 
 
 def reserve_lazily(fd: int, length: int) -> None:

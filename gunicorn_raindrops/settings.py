@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._native._counters import lib
 from .listeners import addresses
 from .listeners.addresses import Address
 from .shm import Struct
@@ -24,7 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SWITCH = "on or off (also 1/0, true/false, yes/no)"
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
-_MAX_WORKERS = 65536
+_MAX_WORKERS: int = lib.GRD_MAX_SLOTS
 _LONGEST_SHOWN = 200  # characters of a wrong value
 _MOST_SATURATED = 1000
 

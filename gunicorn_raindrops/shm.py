@@ -51,6 +51,8 @@ class Raindrops(Counters):
     Raises:
         ValueError: `size` is under 1, or `file` is not a regular file.
         TypeError: `size` is not an integer, or `file` none of the above.
+        PermissionError: `file` is the path of a link, of another user's file, or of one that others
+            may write to.
         OSError: `file` cannot be opened, grown or mapped.
     """
 

@@ -52,7 +52,8 @@
 enum {
 	GRD_LAYOUT_VERSION = 3,
 	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
-	GRD_SLOT_SIZE = 12288
+	GRD_SLOT_SIZE = 12288,
+	GRD_MAX_SLOTS = 65536           /* whatever a header says: reading costs memory for each */
 };
 
 enum {                          /* the state of a slot */

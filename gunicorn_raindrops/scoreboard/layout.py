@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 from .._native._counters import ffi, lib
@@ -16,6 +17,10 @@ MAGIC = b"raindrop"
 VERSION: int = lib.GRD_LAYOUT_VERSION
 HEADER_SIZE: int = lib.GRD_HEADER_SIZE
 SLOT_SIZE: int = lib.GRD_SLOT_SIZE
+MAX_SLOTS: int = lib.GRD_MAX_SLOTS
+
+_VERSION = VERSION.to_bytes(4, sys.byteorder)
+_CHUNK = 1 << 20
 
 
 def length_of(slots: int) -> int:
@@ -50,14 +55,14 @@ def lock(fd: int) -> None:
 
 
 def slots_of(fd: int, file: str) -> int:
-    """Return how many slots a scoreboard file has, 0 for an empty one.
+    """Return how many slots a scoreboard file has, 0 for one that is empty or not yet begun.
 
     Raises:
         ValueError: it is not a scoreboard, or one of another format.
     """
     header = ffi.new("struct grd_header *")
     size = os.fstat(fd).st_size
-    if size == 0:
+    if _is_unbegun(fd, size):
         return 0
     found = os.pread(fd, ffi.sizeof("struct grd_header"), 0)
     ffi.memmove(header, found, len(found))
@@ -67,6 +72,22 @@ def slots_of(fd: int, file: str) -> int:
         raise ValueError(
             f"{file} is a scoreboard of format {header.version}, this is format {VERSION}"
         )
-    if not 0 < header.slots <= (size - HEADER_SIZE) // SLOT_SIZE:
+    if not 0 < header.slots <= min((size - HEADER_SIZE) // SLOT_SIZE, MAX_SLOTS):
         raise ValueError(f"{file} is a damaged scoreboard: {size} bytes, {header.slots} slots")
     return int(header.slots)
+
+
+def _is_unbegun(fd: int, size: int) -> bool:
+    """Tell whether a file is as a process leaves it that was killed before it had made the header.
+
+    The magic is stored last. So there are zeros everywhere but in the header's first words."""
+    if size > length_of(MAX_SLOTS):
+        return False
+    page = os.pread(fd, HEADER_SIZE, 0)
+    begin, end = len(MAGIC), ffi.offsetof("struct grd_header", "untracked")
+    words = page[begin:end]
+    if words.strip(b"\0") and words[: len(_VERSION)] != _VERSION:
+        return False
+    if (page[:begin] + page[end:]).strip(b"\0"):
+        return False
+    return all(not os.pread(fd, _CHUNK, at).strip(b"\0") for at in range(HEADER_SIZE, size, _CHUNK))

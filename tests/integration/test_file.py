@@ -1,9 +1,13 @@
 """The scoreboard's file: whatever happens to it, no worker and no request is lost."""
 
 import os
+import struct
+import sys
 import threading
 
 import pytest
+
+from gunicorn_raindrops.scoreboard import layout
 
 from .classes import CLASSES
 from .servers import eventually
@@ -60,3 +64,67 @@ def test_cut_short_behind_another_handler(serve, gunicorn, tmp_path, kind, wait)
         threading.Event().wait(TICKS)
         same(server, before)
         assert ("Fatal Python error: Bus error" in server.log) == (wait == 0)
+
+
+def plant(path, kind):
+    """Make what somebody else may have put in the file's place."""
+    other = path.with_name("other")
+    if kind == "dangling":
+        path.symlink_to(other)
+        return
+    other.write_bytes(b"")
+    if kind == "symlink":
+        path.symlink_to(other)
+    elif kind == "hardlink":
+        path.hardlink_to(other)
+    else:
+        path.write_bytes(b"")
+        os.chown(path, 12345, -1) if kind == "foreign" else path.chmod(0o666)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "hardlink", "foreign", "writable"])
+def test_files_of_strangers(serve, gunicorn, tmp_path, kind):
+    """One warning, nothing written anywhere, counting in memory."""
+    if kind == "foreign" and os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    path = tmp_path / "board"
+    plant(path, kind)
+    env = {"RAINDROPS_FILE": str(path)}
+    with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+        server.ready(1)
+        server.get("/")
+        eventually(lambda: server.status()["requests"] == 1, "counted")
+        (warning,) = server.warnings()
+        assert str(path) in warning
+        assert "counting in memory" in warning
+    assert path.exists() == (kind != "dangling")
+    assert kind == "dangling" or path.stat().st_size == 0
+
+
+@pytest.mark.parametrize("begun", [b"", bytes(8) + layout.VERSION.to_bytes(4, sys.byteorder)])
+def test_a_file_not_yet_begun(serve, gunicorn, tmp_path, begun):
+    """A server was killed while it made the file: the next one begins it."""
+    path = tmp_path / "board"
+    path.write_bytes(begun + bytes(layout.length_of(1024) - len(begun)))
+    env = {"RAINDROPS_FILE": str(path)}
+    for requests in (1, 2):
+        with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+            server.ready(1)
+            server.get("/")
+            eventually(lambda: server.status()["requests"] == requests, "counted")  # noqa: B023
+            assert server.warnings() == []
+
+
+def test_a_header_that_claims_too_much(serve, gunicorn, tmp_path):
+    """It is no scoreboard of ours, whatever the file's length."""
+    path = tmp_path / "board"
+    head = struct.pack("=8sIIII", layout.MAGIC, layout.VERSION, 4096, layout.SLOT_SIZE, 200_000)
+    with open(path, "wb") as file:
+        file.write(head)
+        file.truncate(layout.length_of(200_000))
+    env = {"RAINDROPS_FILE": str(path)}
+    with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+        status = server.ready(1)
+        assert len(status["scoreboard"]) == 1024
+        (warning,) = server.warnings()
+        assert "200000 slots" in warning

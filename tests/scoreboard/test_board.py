@@ -19,7 +19,7 @@ from gunicorn_raindrops import Raindrops
 from gunicorn_raindrops._native._counters import ffi, lib
 from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.scoreboard import board as scoreboard
-from gunicorn_raindrops.scoreboard import exits
+from gunicorn_raindrops.scoreboard import exits, layout
 from gunicorn_raindrops.scoreboard.board import Claim, Scoreboard
 from gunicorn_raindrops.scoreboard.layout import HEADER_SIZE
 
@@ -837,7 +837,9 @@ def patched(content, at, form, value):
 FOREIGN = {
     "text": lambda good: b"somebody's precious data\n" * 400,
     "a byte": lambda good: b"r",
-    "zeros": lambda good: bytes(10_000),
+    "zeros, and a byte": lambda good: bytes(3_000_000) + b"r",
+    "zeros, and a word": lambda good: bytes(40) + b"precious" + bytes(20_000),
+    "zeros, and an owner": lambda good: patched(bytes(HEADER_SIZE + SLOT), HEADER_SIZE, "=Q", 1),
     "magic only": lambda good: b"raindrop",
     "half a header": lambda good: good[:40],
     "header only": lambda good: good[:HEADER_SIZE],
@@ -868,6 +870,18 @@ def test_a_foreign_file(tmp_path, make_content):
     finally:
         os.close(fd)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("size", [1, HEADER_SIZE, 10_000, HEADER_SIZE + 24_576])
+@pytest.mark.parametrize("version", [0, layout.VERSION])
+def test_a_file_not_yet_begun(tmp_path, size, version):
+    """Zeros, but for what stands before the magic is stored: its server was killed right there."""
+    path = tmp_path / "zeros"
+    path.write_bytes((bytes(8) + version.to_bytes(4, sys.byteorder) + bytes(size))[:size])
+    board = Scoreboard(4, str(path))
+    assert board.slots == 4
+    assert board.read().requests == 0
+    board.forget_file()
 
 
 @settings(
