@@ -34,7 +34,11 @@ LEVEL = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
 # The same inside of each folder.
 FOLDERS = {
     "cli": [{"__init__"}, {"listeners"}],
-    "worker_classes": [{"__init__", "tornado"}, {"threads", "greenlets", "asgi"}, {"base"}],
+    "worker_classes": [
+        {"__init__", "tornado"},
+        {"threads", "greenlets", "asgi"},
+        {"base", "ending"},
+    ],
     "counting": [
         {"attached", "slots", "wsgi", "asgi", "queue_header"},
         {"request"},

@@ -111,7 +111,12 @@ class Worker(SyncWorker):
 
 
 def response(status="200 OK", headers_sent=True):
-    return SimpleNamespace(status=status, headers_sent=headers_sent)
+    return SimpleNamespace(
+        status=status,
+        headers_sent=headers_sent,
+        req=SimpleNamespace(version=(1, 1)),
+        cfg=SimpleNamespace(is_ssl=True),
+    )
 
 
 REQUEST = SimpleNamespace(method="GET", path="/x")
@@ -388,7 +393,7 @@ def counting(fork):
     board.forget_file()
 
 
-def handle(cfg, worker):
+def handle_request(cfg, worker):
     """Handle a request as gunicorn's workers do: the hooks around the application; what the
     second hook raises is logged, what anything else raises ends the request."""
     environ = {}
@@ -441,7 +446,7 @@ def test_phases(counting):
             return chunks()
 
         cfg, worker = installed(application)
-        assert handle(cfg, worker) is None
+        assert handle_request(cfg, worker) is None
         assert seen == [(1, 0, 0), (0, 1, 0)]
         assert figures() == (0, 0, 1, 1, 0, 0, 0)
 
@@ -484,18 +489,20 @@ def test_whatever_raises_the_pair_is_balanced(counting, calls, where, error):
             namespace["post_request"] = calls.hook("post_request", 3)
         calls.error = error
         cfg, worker = installed(raising, namespace)
-        handle(cfg, worker)
+        handle_request(cfg, worker)
+        # gunicorn answers no OSError
+        failed = (0, 0, 1, 0, 0, 0 if isinstance(error, OSError) else 1, 1)
         expected = {
             "pre_request": (0, 0, 0, 0, 0, 0, 0),  # it never came to the application
             "both": (0, 0, 0, 0, 0, 0, 0),
             "post_request": (0, 0, 1, 1, 0, 0, 0),
-            "application": (0, 0, 1, 0, 0, 1, 1),
-            "iterable": (0, 0, 1, 0, 0, 1, 1),
+            "application": failed,
+            "iterable": failed,
         }[where]
         assert figures() == expected
         calls.error = None
         worker.wsgi = responding(ok)
-        handle(cfg, worker)
+        handle_request(cfg, worker)
         assert figures()[:3] == (0, 0, expected[2] + 1)
 
     counting(part)
@@ -517,7 +524,7 @@ def test_a_client_that_went_away(counting, number):
             return chunks()
 
         cfg, worker = installed(application)
-        assert handle(cfg, worker) is error
+        assert handle_request(cfg, worker) is error
         assert figures() == (0, 0, 1, 1, 0, 0, 0)
 
     counting(part)
@@ -533,7 +540,7 @@ def test_a_client_that_went_away(counting, number):
         ("999 Odd", (1, 0, 0, 0)),
         ("abc", (1, 0, 0, 0)),
         (" 200 OK", (1, 0, 0, 0)),
-        (None, (1, 0, 0, 1)),
+        (None, (1, 0, 0, 0)),
         ("", None),
         (b"200 OK", None),
         (200, None),
@@ -549,7 +556,7 @@ def test_statuses(counting, status, expected, alive):
     def part(figures):
         cfg, worker = installed(ok, alive=alive)
         worker.wsgi = responding(lambda environ, resp: setattr(resp, "status", status) or [b""])
-        assert handle(cfg, worker) is None
+        assert handle_request(cfg, worker) is None
         calling, writing, requests, *responses, errors = figures()
         assert (calling, writing, requests, errors) == (0, 0, 1, 0)
         assert expected is None or (requests, *responses) == expected

@@ -7,14 +7,12 @@ class. Each worker has one object of it, made in `post_worker_init`.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
 from .._native._objects import StandIn
 from ..counting import attached
-from ..counting.outcome import is_client_gone
 from ..counting.queue_header import QueueHeader
 from ..status.app import StatusApp
 
@@ -76,6 +74,12 @@ class HookedStrategy(Strategy):
     _begin: Callable[[str, str, int], Any]
     """Begins a request: its method, its path, and its connection's descriptor or -1."""
 
+    @staticmethod
+    def answers_exit(error: BaseException) -> bool:
+        """Tell whether gunicorn answers 500 where SystemExit, or another exception that is no
+        Exception, ends the application before the first byte."""
+        return False
+
     def begin(self, req: Any) -> Any:
         """Begin a request. Returns what `_begin` does."""
         try:
@@ -117,21 +121,3 @@ def before(owner: Any, name: str, first: Callable[[], Any]) -> None:
         return method(*args)
 
     setattr(owner, name, both)
-
-
-def outcome(resp: Any, error: BaseException | None) -> tuple[str, bool]:
-    """Return the status that the client got, and whether the application failed.
-
-    gunicorn calls post_request while the request's exception passes by. An application that raises
-    before its first byte leaves a status that is None, or one that was never sent: the client got
-    a 500. If the client is gone, the status stands as it was meant.
-    """
-    gone = is_client_gone(error) or _is_http2(error)
-    sent = resp.headers_sent or error is None or gone
-    return (str(resp.status) if sent and resp.status else "500"), error is not None and not gone
-
-
-def _is_http2(error: BaseException | None) -> bool:
-    """Tell whether HTTP/2 ended a stream, as it does when the client resets it."""
-    errors = sys.modules.get("gunicorn.http2.errors")  # from 25 on, once it has spoken HTTP/2
-    return errors is not None and isinstance(error, errors.HTTP2Error)

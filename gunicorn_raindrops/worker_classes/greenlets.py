@@ -7,6 +7,7 @@ hooks: there the wrapper of the application sees the whole of a request.
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,7 +18,8 @@ from ..counting.queue_header import QueueHeader
 from ..counting.request import Request, begin_ticket
 from ..status import expose
 from ..status.app import StatusApp
-from .base import Application, HookedStrategy, Strategy, in_place_of, outcome
+from .base import Application, HookedStrategy, Strategy, in_place_of
+from .ending import handles_all, outcome, own_error
 
 
 class Greenlets(HookedStrategy):
@@ -34,6 +36,12 @@ class Greenlets(HookedStrategy):
         self._held = AttachedSlot()
         self._request: ContextVar[Request | None] = ContextVar("raindrops", default=None)
 
+    @staticmethod
+    def answers_exit(error: BaseException) -> bool:
+        """See HookedStrategy. gevent's worker drops these two, eventlet's does not."""
+        is_dropped = isinstance(error, SystemExit) or type(error).__name__ == "GreenletExit"
+        return handles_all() and not (is_dropped and "gevent" in sys.modules)
+
     def begin(self, req: Any) -> None:
         """See Strategy."""
         self._cancel()
@@ -48,16 +56,13 @@ class Greenlets(HookedStrategy):
         if request is None:
             return
         self._request.set(None)
-        if isinstance(error, StopIteration):
-            # These workers leave the loop over a connection's requests by a StopIteration. Where
-            # it ends a response that broke off, what broke it is its context.
-            error = error.__context__
+        error = own_error(error)
         if resp is None:
             request.cancel()
         elif error is None and resp.status is None:
             request.end(0)  # the application took the connection over (ALREADY_HANDLED)
         else:
-            status, failed = outcome(resp, error)
+            status, failed = outcome(resp, error, self.answers_exit)
             request.end(class_of(status), failed)
 
     def _cancel(self) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from ..counting import attached, request
 from ..status import expose
 from ..status.app import StatusApp
-from .base import Application, HookedStrategy, in_place_of, outcome
+from .base import Application, HookedStrategy, in_place_of
+from .ending import handles_all, outcome, own_error
 
 _END = request.END
 
@@ -33,7 +34,19 @@ class Threads(HookedStrategy):
                 return _END[resp.status[0]]()
             except (AttributeError, IndexError, KeyError, TypeError):
                 pass  # no response, or a strange status
-        return _end_specially(worker, resp, error)
+        return self._end_specially(worker, resp, own_error(error))
+
+    def _end_specially(self, worker: Any, resp: Any, error: BaseException | None) -> None:
+        """End a request that failed, or was the last one, or never came to the application."""
+        if not worker.alive:
+            attached.finishing()
+        if resp is None:
+            request.cancel()
+            return
+        status, failed = outcome(resp, error, self.answers_exit)
+        if failed:
+            request.fail()
+        _END.get(status[:1], request.end_other)()
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
@@ -51,18 +64,10 @@ class Sync(Threads):
         """See Strategy."""
         return 1
 
-
-def _end_specially(worker: Any, resp: Any, error: BaseException | None) -> None:
-    """End a request that failed, or was the last one, or never came to the application."""
-    if not worker.alive:
-        attached.finishing()
-    if resp is None:
-        request.cancel()
-        return
-    status, failed = outcome(resp, error)
-    if failed:
-        request.fail()
-    _END.get(status[0], request.end_other)()
+    @staticmethod
+    def answers_exit(error: BaseException) -> bool:
+        """See HookedStrategy."""
+        return handles_all()
 
 
 def responding(application: Application) -> Application:

@@ -2,6 +2,8 @@
 
 import errno
 import ssl
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,3 +46,33 @@ def test_the_class_of_a_code(code, expected):
 def test_a_client_that_is_gone(error, gone):
     """Only what its connection raises says so."""
     assert is_client_gone(error) is gone
+
+
+@pytest.mark.parametrize(
+    ("error", "gone"),
+    [
+        (OSError(), True),
+        (BrokenPipeError(errno.EPIPE, "gone"), True),
+        (FileNotFoundError(errno.ENOENT, "no"), False),
+        (ValueError(), False),
+    ],
+    ids=repr,
+)
+def test_what_the_server_raises(error, gone):
+    """Where it sends, an OSError without a number says so as well."""
+    assert is_client_gone(error, by_server=True) is gone
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "base"),
+    [
+        ("gunicorn.http.errors", "NoMoreData", OSError),
+        ("gunicorn.http2.errors", "HTTP2Error", Exception),
+    ],
+)
+def test_what_gunicorn_raises(monkeypatch, module, name, base):
+    """Its own errors for a client that left within its body, or reset a stream."""
+    error = type(name, (base,), {})
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{name: error}))
+    assert is_client_gone(error()) is True
+    assert is_client_gone(base()) is False

@@ -56,7 +56,13 @@ class Greenlet:
         return self.context.run(self.worker.wsgi, {}, None)
 
     def end(self, status="200 OK", sent=True, error=None):
-        resp = None if status is None else SimpleNamespace(status=status or None, headers_sent=sent)
+        made = SimpleNamespace(
+            status=status or None,
+            headers_sent=sent,
+            req=SimpleNamespace(version=(1, 1)),
+            cfg=SimpleNamespace(is_ssl=False),
+        )
+        resp = None if status is None else made
         self.context.run(self.strategy.end, self.worker, resp, error)
 
 

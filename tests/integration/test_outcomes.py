@@ -1,0 +1,132 @@
+"""What a request counts as is what its client got, and whether the application failed; on real
+servers, each way to fail."""
+
+import contextlib
+import re
+
+import pytest
+
+from .classes import PAIRS
+from .servers import APPS, GUNICORNS, Server, connect, eventually
+
+WSGI = [(g, one) for g, one in PAIRS if one.name in ("sync", "gthread", "gevent", "eventlet")]
+IDS = [f"{g}-{one.name}" for g, one in WSGI]
+wsgi = pytest.mark.parametrize(("gunicorn", "kind"), WSGI, ids=IDS)
+NO_ERROR = re.compile(
+    # how WSGI websockets end; a client that is gone, as far as anybody can tell; an exit that
+    # nobody answers
+    r"(stop|stop-in-except|reset|exit)/|(empty|fine)(/silent)?$"
+)
+PATHS = [
+    *(f"{how}/{when}" for how in ("value", "disk", "bare-os", "reset", "tls")
+      for when in ("call", "start", "first", "middle", "close")),
+    "stop/call", "stop/start", "stop/close", "stop-in-except/call", "stop-in-except/start",
+    "none", "number", "text", "empty", "fine", "none/silent", "empty/silent", "header",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=WSGI, ids=IDS)
+def server(request, tmp_path_factory):
+    """One worker."""
+    gunicorn, kind = request.param
+    kind.available(gunicorn)
+    tmp_path = tmp_path_factory.mktemp("outcomes")
+    args = ("--workers", "1", *kind.args)
+    with Server(
+        tmp_path, *args, gunicorn=gunicorn, app="failing_app:app", tracebacks=None
+    ) as server:
+        server.kind, server.gunicorn = kind, gunicorn
+        server.ready(1)
+        yield server
+        server.kill()
+
+
+def ask(server, path, body=b""):
+    """Return the status that the client gets, None if it gets none."""
+    head = b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" % path.encode()
+    if body:
+        head += b"Transfer-Encoding: chunked\r\n"
+    with connect(server.address) as client:
+        client.settimeout(1)
+        client.sendall(head + b"\r\n" + body)
+        answer = b""
+        with contextlib.suppress(OSError):
+            while b"\r\n" not in answer and (more := client.recv(1000)):
+                answer += more
+    status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
+    return int(status[1]) if status else None
+
+
+def totals(status):
+    return {
+        "requests": status["requests"], "errors": status["errors"], **status["responses"]
+    }  # fmt: skip
+
+
+def counted(server, path, body=b""):
+    """Ask once; return the status that the client got, and what was counted."""
+    before = totals(server.settled())
+    got = ask(server, path, body)
+
+    def new():
+        status = server.told()
+        if not status or status["calling"] + status["writing"]:
+            return None
+        after = totals(status)
+        return after["requests"] > before["requests"] and after
+
+    after = eventually(new, f"/{path} counted")
+    return got, {name: n - before[name] for name, n in after.items() if n != before[name]}
+
+
+def expected(got, errors):
+    return {"requests": 1} | ({"errors": 1} if errors else {}) | (
+        {f"{got // 100}xx": 1} if got else {}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_request_counts_as_what_its_client_got(server, path):
+    """The class of the status that it got, none if it got none; an error if the application
+    failed."""
+    got, counts = counted(server, path)
+    if server.kind.name == "eventlet" and path.startswith("none"):
+        path = "stop/call"  # there it says that the application has answered by itself
+    errors = not NO_ERROR.match(path) or (got is not None and got >= 500)
+    assert counts == expected(got, errors)
+
+
+def test_a_malformed_body(server):
+    """It is its client's fault that the application cannot read it."""
+    got, counts = counted(server, "read", b"rubbish\r\n")
+    assert counts == expected(got, got == 500)
+
+
+@wsgi
+@pytest.mark.parametrize("path", ["exit/call", "exit/first", "exit/middle"])
+def test_an_exit(serve, gunicorn, kind, path):
+    """Some workers end by it, some answer it, some go on. It is an error where it is answered."""
+    kind.available(gunicorn)
+    args = ("--workers", "1", *kind.args)
+    with serve(*args, gunicorn=gunicorn, app="failing_app:app", tracebacks=None) as server:
+        server.ready(1)
+        got, counts = counted(server, path)
+        assert counts == expected(got, got == 500)
+
+
+@wsgi
+def test_a_server_that_was_started_in_an_except_block(serve, gunicorn, kind):
+    """The exception that is handled all the time is no request's."""
+    kind.available(gunicorn)
+    launcher = (str(GUNICORNS[gunicorn]), str(APPS / "in_except.py"))
+    args = ("--workers", "1", *kind.args)
+    with serve(
+        *args, gunicorn=gunicorn, app="failing_app:app", tracebacks=None, launcher=launcher
+    ) as server:
+        server.ready(1)
+        for path in ("fine", "stop/call", "reset/middle"):
+            got, counts = counted(server, path)
+            assert counts == expected(got, 0), path
+        for path in ("value/call", "value/first", "value/middle"):
+            got, counts = counted(server, path)
+            assert counts == expected(got, 1), path
