@@ -58,11 +58,8 @@ def wsgi(
         return application
 
     def exposed(environ: Any, start_response: Any) -> Any:
-        reply = answer_wsgi(app, environ)
-        if reply is None:
-            return application(environ, start_response)
-        cancel()
-        return reply.send(start_response)
+        reply = answer_wsgi(app, environ, cancel)
+        return application(environ, start_response) if reply is None else reply.send(start_response)
 
     return exposed
 
@@ -86,15 +83,20 @@ def reply_to(environ: Mapping[str, Any], answer: Answer) -> Reply:
     return Reply(answer.status_line, answer.all_headers(), body)
 
 
-def answer_wsgi(app: StatusApp, environ: Mapping[str, Any]) -> Reply | None:
+def answer_wsgi(
+    app: StatusApp, environ: Mapping[str, Any], cancel: Callable[[], None] = _no_cancel
+) -> Reply | None:
     """Return the status's reply to a WSGI request; None if it is the application's. It is, too, if
-    that cannot be told."""
+    that cannot be told. `cancel` is called before an answer is made: see `wsgi`."""
     if not app.serves(environ.get("PATH_INFO")):
         return None
 
     def reply() -> Reply | None:
         came = as_it_came(environ)
-        return reply_to(came, app.exposed(came)) if app.exposes_to(came) else None
+        if not app.exposes_to(came):
+            return None
+        cancel()
+        return reply_to(came, app.exposed(came))
 
     return app.boundary.run(_FAILING, reply, None)
 
