@@ -29,6 +29,7 @@ from .scoreboard.board import Scoreboard
 from .scoreboard.claims import Claims, Ended, PidOf
 from .settings import Settings
 from .snapshot import Arbiter
+from .status import app as status
 from .status.thread import open_listener
 from .worker_side import Warn, WorkerSide
 
@@ -213,6 +214,16 @@ class ArbiterSide:
         if self._listener.family == _socket.AF_UNIX:
             return f"unix:{name}, path {self.settings.path}"
         return f"http://{name}{self.settings.path}"
+
+    def load(self) -> None:
+        """Import what answers need, for all workers to share the pages.
+
+        Not before the application is loaded: at its import prometheus_client looks for
+        PROMETHEUS_MULTIPROC_DIR, which the application may set. Where each worker loads it for
+        itself, the worker imports this afterwards.
+        """
+        if self._listener is not None:
+            status.load()
 
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""

@@ -231,6 +231,8 @@ def when_ready(server: Any) -> None:
         )
     _warn_of_hidden_peers(server)
     _try_listeners(server)
+    if server.cfg.preload_app and arbiter is not None:
+        arbiter.load()
     # A worker's first collections would write to every object that our imports have left young,
     # and so give it copies of their pages, 0.6 MiB.
     gc.collect(1)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import unpatched
 from .counting import attached
 from .listeners import sock_diag
 from .sampler import Sampler, marking, set_for_this_process
@@ -154,8 +153,10 @@ class WorkerSide:
             self.tasks.append(Task("statsd", push))
 
     def _start_thread(self, board: Scoreboard, app: StatusApp, parent: int, warn: Warn) -> None:
+        # The thread imports nothing: a child that the application forks meanwhile would find the
+        # module locked for ever.
         sock_diag.load()
-        if unpatched.is_patched():
+        if self._listener is not None:
             status.load()
         try:
             StatusServer(

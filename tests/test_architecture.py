@@ -44,7 +44,12 @@ FOLDERS = {
         {"request"},
         {"outcome", "__init__"},
     ],
-    "status": [{"thread", "expose"}, {"http"}, {"app"}, {"access", "boundary", "__init__"}],
+    "status": [
+        {"thread", "expose"},
+        {"http"},
+        {"app"},
+        {"access", "boundary", "gate", "__init__"},
+    ],
     "exporters": [{"json", "text", "prometheus", "statsd"}, {"families", "__init__"}],
     "scoreboard": [
         {"app_counters", "claims"},

@@ -8,7 +8,6 @@ that can go wrong comes back as an errno.
 from __future__ import annotations
 
 import _socket
-import contextlib
 import errno
 import os
 import sys
@@ -96,18 +95,21 @@ def _linux_only() -> OSError:
 
 
 def _native() -> Any:
+    native = load()
+    if native is None:
+        raise _linux_only()
+    return native
+
+
+@lru_cache(maxsize=1)
+def load() -> Any:
+    """Import what reading needs, and return it; None where it is not there. To be called before a
+    thread runs that must not import: a later call executes no import."""
     try:
         from .._native import _diag
     except ImportError:
-        raise _linux_only() from None
+        return None
     return _diag
-
-
-def load() -> None:
-    """Import what reading needs, before a thread runs that must not import: one beside a patched
-    hub."""
-    with contextlib.suppress(OSError):
-        _native()
 
 
 def read(

@@ -6,7 +6,7 @@ status address, and `expose` for those on the application's own listeners.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,18 +100,24 @@ def _json(snapshot: Snapshot, accept: str | None) -> Answer:
     return Answer(200, json.encode(snapshot), JSON)
 
 
-def load() -> None:
-    """Import what an answer may need, before a thread runs that must not import."""
-    with contextlib.suppress(ImportError):
-        from ..exporters import prometheus  # noqa: F401
-
-
-def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
+@functools.cache
+def load() -> Any:
+    """Import what an answer may need, and return it: what makes Prometheus's formats, or None
+    without prometheus_client. To be called before a thread runs that must not import: a later call
+    executes no import, not even one that fails."""
     try:
         from ..exporters import prometheus
     except ImportError:
+        return None
+    return prometheus
+
+
+def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
+    prometheus = load()
+    if prometheus is None:
         return NO_PROMETHEUS
-    return Answer(200, *prometheus.encode(snapshot, accept), (("Vary", "Accept"),))
+    body, content_type = prometheus.encode(snapshot, accept)
+    return Answer(200, body, content_type, (("Vary", "Accept"),))
 
 
 def _ready(above: float) -> Renderer:

@@ -19,7 +19,8 @@ The address is the arbiter's. When the arbiter dies, its orphans close the liste
 next arbiter to bind, however long their last requests take. A worker that ends lets the thread
 finish the answer that it is about.
 
-What fork does to it: a child has copies of its descriptors, but no such thread. Connections are
+What fork does to it: a child has copies of its descriptors, but no such thread. The gate sees that
+the thread holds no lock then, see `gate`. Connections are
 shut down, not just closed, so that their clients see the end in spite of such copies.
 """
 
@@ -43,6 +44,7 @@ from .. import unpatched
 from .._native._counters import lib
 from ..listeners.addresses import Address
 from .app import StatusApp
+from .gate import ForkGate
 from .http import AGAIN, Connection
 
 MAX_CONNECTIONS = 32  # of one thread
@@ -145,6 +147,7 @@ class StatusServer:
             self._poll.register(self._arbiter, select.POLLIN)
         self._pid = os.getpid()
         self._answering = self._finishing = False
+        self._gate = ForkGate()
 
     def start(self) -> None:
         """Start the thread. It ends with the process, and takes no signal from the worker."""
@@ -168,7 +171,9 @@ class StatusServer:
     def _run(self) -> None:
         while self._listening or self._connections:
             try:
-                self._turn(self._poll.poll(self._patience()))
+                ready = self._poll.poll(self._patience())
+                with self._gate:
+                    self._turn(ready)
             except Exception as error:  # no failure in here may reach the application
                 self._warn(f"the status thread ends: {type(error).__name__}: {error}")
                 return

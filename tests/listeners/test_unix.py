@@ -277,6 +277,7 @@ def test_elsewhere_than_on_linux(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> N
     lab.listen(path)
     monkeypatch.delattr(_native, "_diag", raising=False)
     monkeypatch.setitem(sys.modules, "gunicorn_raindrops._native._diag", None)
+    monkeypatch.setattr(sock_diag, "load", sock_diag.load.__wrapped__)
     with pytest.raises(OSError, match="Linux-only") as caught:
         tcp_listener_stats()
     assert caught.value.errno == errno.ENOSYS
