@@ -57,7 +57,7 @@ FOLDERS = {
         {"reader", "reap"},
         {"exits", "liveness"},
         {"decode"},
-        {"records", "layout", "__init__"},
+        {"records", "layout", "lock", "__init__"},
     ],
     "listeners": [{"__init__"}, {"unix", "tcp_info", "sock_diag"}, {"addresses"}],
 }

@@ -164,7 +164,8 @@ struct grd_header {
 	uint64_t exits[GRD_EXIT_CAUSES];
 	uint64_t kills;         /* how many have been kept below, in turn */
 	struct grd_kill killed[GRD_KILLS_KEPT];
-	uint64_t padding[3];    /* to a cache line that every request writes to */
+	uint64_t joinable;      /* 1: processes may join by the file; 0: it is an arbiter's */
+	uint64_t padding[2];    /* to a cache line that every request writes to */
 	struct grd_marks marks;
 };
 
@@ -268,6 +269,7 @@ GRD_AT(grd_header, used, 104);
 GRD_AT(grd_header, exits, 112);
 GRD_AT(grd_header, kills, 160);
 GRD_AT(grd_header, killed, 168);
+GRD_AT(grd_header, joinable, 1576);
 GRD_AT(grd_header, marks, 1600);
 GRD_LENGTH(grd_header, exits, 6);
 GRD_LENGTH(grd_header, killed, 8);

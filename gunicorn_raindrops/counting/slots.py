@@ -14,14 +14,11 @@ is no lock: at the fork, another thread could have held it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .. import mapping as pages
 from .. import shm
 from .._native._objects import Tickets, forks
 from ..mapping import location_of
@@ -152,6 +149,8 @@ class BoardSlotOfProcess(SlotOfProcess):
 
 def _hold(board: Scoreboard) -> BoardSlot | None:
     board.watch()  # the application is loaded, and may have replaced the guard
+    with contextlib.suppress(OSError):
+        board.hold_lock()  # a process that counts here uses the file, whoever made the board
     board.reap()  # no arbiter does
     claim = board.claim()
     slot = None if claim is None else board.take_over_slot(claim)
@@ -172,26 +171,10 @@ def share(slots: int, file: str) -> Scoreboard:
     until = time.monotonic() + SHARE_SECONDS
     while True:
         with contextlib.suppress(BlockingIOError):
-            return _lead(slots, file)
+            return Scoreboard(slots, file, joinable=True)
         try:
-            return _join(file)
+            return Scoreboard.join(file)
         except BlockingIOError:  # somebody leads, or an arbiter has it
             if time.monotonic() > until:
                 raise
         time.sleep(0.01)
-
-
-def _lead(slots: int, file: str) -> Scoreboard:
-    board = Scoreboard(slots, file)
-    fcntl.flock(board.fileno(), fcntl.LOCK_SH)
-    return board
-
-
-def _join(file: str) -> Scoreboard:
-    fd = pages.open_shared(file)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return Scoreboard.adopt(fd)
-    except BaseException:
-        os.close(fd)
-        raise

@@ -1,12 +1,7 @@
-"""The header of a scoreboard's memory, and the lock on its file.
-
-The lock on a scoreboard file is the arbiter's: it goes with the arbiter's descriptor, and no
-mapping may hold it longer.
-"""
+"""The header of a scoreboard's memory, and what may stand in a file."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from pathlib import Path
@@ -34,24 +29,6 @@ def boot_id() -> bytes:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
     except OSError:
         return b""
-
-
-def reopen(fd: int) -> int:
-    """Return another open file description of the same file, to be mapped: a mapping keeps its
-    own alive, and with it the lock, which is the arbiter's and must go with it."""
-    try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:  # no /proc
-        return os.dup(fd)
-
-
-def lock(fd: int) -> None:
-    """Take a file for this server.
-
-    Raises:
-        BlockingIOError: another has it.
-    """
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def slots_of(fd: int, file: str) -> int:

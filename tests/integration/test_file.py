@@ -1,6 +1,8 @@
 """The scoreboard's file: whatever happens to it, no worker and no request is lost."""
 
+import contextlib
 import os
+import signal
 import struct
 import sys
 import threading
@@ -10,7 +12,7 @@ import pytest
 from gunicorn_raindrops.scoreboard import layout
 
 from .classes import CLASSES
-from .servers import eventually
+from .servers import alive, eventually
 
 TICKS = 1.5  # seconds: each worker's status thread has touched its slot
 
@@ -128,3 +130,70 @@ def test_a_header_that_claims_too_much(serve, gunicorn, tmp_path):
         assert len(status["scoreboard"]) == 1024
         (warning,) = server.warnings()
         assert "200000 slots" in warning
+
+
+HELPER = """
+import multiprocessing, os, time
+
+def help():
+    os.setsid()
+    os.closerange(0, 3)
+    with open({file!r}, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(600)
+    os._exit(0)
+
+def {hook}(server):
+    {how}
+
+import gunicorn_raindrops
+gunicorn_raindrops.hooks.install(globals())
+"""
+HOWS = {
+    "fork": "os.fork() or help()",
+    "multiprocessing": "multiprocessing.get_context('fork').Process(target=help).start()",
+}
+
+
+@contextlib.contextmanager
+def helper(file):
+    """A helper that the server's conf forks lives until here."""
+    try:
+        yield
+        assert alive(int(file.read_text()))
+    finally:
+        if file.exists():
+            os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("hook", ["on_starting", "when_ready"])
+def test_what_the_server_forks_keeps_no_lock(serve, gunicorn, tmp_path, how, hook):
+    """A helper that outlives a killed server does not keep the next one from its file."""
+    file, env = tmp_path / "helper", {"RAINDROPS_FILE": str(tmp_path / "board")}
+    conf = HELPER.format(file=str(file), hook=hook, how=HOWS[how])
+    with helper(file):
+        with serve("--workers", "1", gunicorn=gunicorn, env=env, conf=conf) as server:
+            server.ready(1)
+            server.get("/")
+            eventually(lambda: server.status()["requests"] == 1, "counted")
+            eventually(file.exists, "the helper")
+            server.kill()
+        with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+            assert server.ready(1)["requests"] == 1
+            assert server.warnings() == []
+
+
+def test_the_lock_goes_with_an_upgrade(serve, gunicorn, tmp_path):
+    """The second generation has the file to itself when the first has ended, and leaves it."""
+    env = {"RAINDROPS_FILE": str(tmp_path / "board")}
+    with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+        server.ready(1)
+        server.get("/")
+        server.upgrade(1)
+        server.end(server.process.pid)
+        with serve("--workers", "1", gunicorn=gunicorn, env=env) as other:
+            assert other.ready(1)["requests"] == 0
+            assert len(other.warnings()) == 1
+    with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+        assert server.ready(1)["requests"] == 1
