@@ -12,6 +12,18 @@ def encode(snapshot: Snapshot) -> bytes:
     for listener in snapshot.listeners:
         for name, figure in (("active", listener.active), ("queued", listener.queued)):
             if figure is not None:
-                lines.append(f"{listener.address} {name}: {figure}")
+                lines.append(f"{_printable(listener.address)} {name}: {figure}")
     lines += [f"counters.{counter.name}: {counter.value}" for counter in snapshot.counters or ()]
-    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _printable(address: str) -> str:
+    """Return an address in one line, without what could steer a terminal. Bytes that are not
+    UTF-8 are shown by their escapes, too."""
+    return "".join(c if c.isprintable() else _escape(c) for c in address)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte, by surrogateescape
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

@@ -210,13 +210,24 @@ def test_without_workers():
     assert text.encode(snapshot) == b"calling: 0\nwriting: 0\n"
 
 
-def test_a_path_that_is_not_utf_8():
-    """Text has its bytes, JSON its escapes; neither fails."""
-    listener = dataclasses.replace(UNIX, address=b"/run/\xff".decode(errors="surrogateescape"))
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (b"/run/\xff", rb"/run/\xff"),
+        (b"/run/a\nb queued: 7", rb"/run/a\nb queued: 7"),
+        (b"/run/\x1b]0;title\x07", rb"/run/\x1b]0;title\x07"),
+        (b"@\0\x7f\r", rb"@\x00\x7f\r"),
+        ("/run/\u202e\x9b\u2028é".encode(), "/run/\\u202e\\x9b\\u2028é".encode()),
+        (rb"/run/dev-\x2d.sock", rb"/run/dev-\x2d.sock"),
+    ],
+)
+def test_a_path_that_could_mislead(address, shown):
+    """Text and JSON have escapes for what is not UTF-8, ends a line or steers a terminal."""
+    listener = dataclasses.replace(UNIX, address=address.decode(errors="surrogateescape"))
     snapshot = dataclasses.replace(
         SNAPSHOT, listeners=(dataclasses.replace(listener, queued=1, active=0),)
     )
-    assert b"/run/\xff queued: 1\n" in text.encode(snapshot)
+    assert text.encode(snapshot).splitlines()[2:4] == [shown + b" active: 0", shown + b" queued: 1"]
     body = json.loads(render.encode(snapshot))
     assert body["listeners"][0]["address"] == listener.address
 
