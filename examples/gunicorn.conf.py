@@ -19,6 +19,8 @@ gunicorn_raindrops.hooks.install(
     globals(),
     # Where the status is served: host:port, [v6]:port, unix:/path, or "" for nowhere.
     bind="127.0.0.1:9180",
+    # Permissions of the status socket, if it is a unix one.
+    mode=0o600,
     # Its path: text there, everything as JSON at /_raindrops.json.
     path="/_raindrops",
     # Also answer that path on the application's own listeners, to whom `allow` admits. Behind a

@@ -10,18 +10,15 @@ Nothing here knows gunicorn: a worker is a key.
 
 from __future__ import annotations
 
-import _socket
-import contextlib
 import dataclasses
 import os
 import socket
 import time
 from collections.abc import Callable, MutableMapping
-from pathlib import Path
 from typing import Any
 
 from . import handover
-from .listeners.addresses import Address, name_of
+from .listeners.addresses import Address
 from .sampler import Sampler
 from .scoreboard import exits
 from .scoreboard.app_counters import UserCounters, find
@@ -30,7 +27,7 @@ from .scoreboard.claims import Claims, Ended, PidOf
 from .settings import Settings
 from .snapshot import Arbiter
 from .status import app as status
-from .status.thread import open_listener
+from .status.listener import StatusListener
 from .worker_side import Warn, WorkerSide
 
 KEPT = ("file", "max_workers")
@@ -45,6 +42,9 @@ class ArbiterSide:
         warn: called with a line for each part that failed.
         tell: called with a line for each worker that was killed in a request.
         info: a logger's info, for the status address in use.
+
+    Attributes:
+        serves: whether the workers answer on the status address; not those of an unknown class.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class ArbiterSide:
         self._info = info
         self._board: Scoreboard | None = None
         self._claims: Claims | None = None
-        self._listener: Any = None
+        self.serves = True
+        self._listener: StatusListener | None = None
         self._counters: UserCounters | None = None
         self._late: list[tuple[Warn, str]] = []
         self._defers_accept = False
@@ -84,7 +85,9 @@ class ArbiterSide:
         side._kept |= inherited.kept()
         side._warn_of_kept()
         side._share_counters(inherited.counters)
-        side._listener = inherited.listener(settings.bind)
+        sock = inherited.listener(settings.bind)
+        if sock is not None:
+            side._listener = StatusListener(settings, sock, inherited.file())
         return side
 
     # The scoreboard.
@@ -195,25 +198,30 @@ class ArbiterSide:
         """Listen on the status address, or go on with the listener of an earlier arbiter.
 
         Not before the application's listeners are open: where both want one address it is theirs.
+        Not where no worker would answer.
         """
-        address, bind = self.settings.address, self.settings.bind
-        if address is None:
+        if self.settings.address is None or self._board is None or not self.serves:
             return
         if self._listener is None:
-            try:
-                self._listener = open_listener(address)
-            except OSError as error:
-                self._warn(f"bind: {bind} cannot be listened on: {error}; no status there")
-                return
+            self._listener = StatusListener(self.settings)
+        if not self._listener.is_open and not self._try_to_open(self._listener):
+            return
         if not self.settings.is_local and self.settings.token is None:
-            self._warn(f"bind: {bind} can be reached from other machines; set a token")
-        self._info("gunicorn-raindrops: status at %s", self._url())
+            self._warn(
+                f"bind: {self.settings.bind} can be reached from other machines; set a token"
+            )
+        self._info("gunicorn-raindrops: status at %s", self._listener.url)
 
-    def _url(self) -> str:
-        name = name_of(self._listener.family, self._listener.getsockname())
-        if self._listener.family == _socket.AF_UNIX:
-            return f"unix:{name}, path {self.settings.path}"
-        return f"http://{name}{self.settings.path}"
+    def _try_to_open(self, listener: StatusListener) -> bool:
+        try:
+            listener.open()
+        except OSError as error:
+            self._warn(
+                f"bind: {listener.bind} cannot be listened on: {error}; "
+                "no status there until it can be"
+            )
+            return False
+        return True
 
     def load(self) -> None:
         """Import what answers need, for all workers to share the pages.
@@ -228,8 +236,8 @@ class ArbiterSide:
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""
         self._tell_late()
-        if alone:
-            _stop_listening(self._listener, self.settings)
+        if alone and self._listener is not None:
+            self._listener.close()
             self._listener = None
 
     def defer_accept(self, sockets: list[Any]) -> None:
@@ -253,23 +261,30 @@ class ArbiterSide:
         if old.counters != settings.counters:
             before = self._counters
             self._share_counters(lambda counters: counters.go_on_from(before))
-        if old.bind != settings.bind:
+        if not self.serves:
+            self.stop(alone)
+        elif old.bind != settings.bind:
             self._move(old, alone)
-        elif self._listener is None:  # taken then, perhaps free by now
+        elif self._listener is None or not self._listener.is_open:  # perhaps free by now
             self.open()
+        else:
+            self._listener.set_mode(settings.mode)
 
     def _move(self, old: Settings, alone: bool) -> None:
         """Listen on the new status address; where that cannot be, go on with the old one."""
         before, self._listener = self._listener, None
-        if alone and _same_port(old.address, self.settings.address):
-            _stop_listening(before, old)
+        if before is not None and alone and _same_port(old.address, self.settings.address):
+            before.close()
             before = None
         self.open()
-        if self._listener is None and self.settings.address is not None:
+        if before is None:
+            return
+        if self._listener is not None and before.is_open and not self._listener.is_open:
+            self._listener.close()
             self._listener = before
             self.settings = dataclasses.replace(self.settings, bind=old.bind)
         elif alone:
-            _stop_listening(before, old)
+            before.close()
 
     def _warn_of_kept(self) -> None:
         """Warn of settings that differ from those which the scoreboard was made with."""
@@ -281,11 +296,13 @@ class ArbiterSide:
         """Return the variables by which the next arbiter finds what this one shares."""
         if self._board is None:
             return {}
+        listener = self._listener if self._listener and self._listener.is_open else None
         return handover.hand_over(
             self._board,
             self._kept,
-            listener=self._listener,
+            listener=None if listener is None else listener.sock,
             bind=self.settings.bind,
+            file=None if listener is None else listener.file,
             counters=self._counters,
         )
 
@@ -295,19 +312,6 @@ def defer_accept(sockets: list[Any], on: bool) -> None:
     for sock in sockets:
         if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_DEFER_ACCEPT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(on))
-
-
-def _stop_listening(listener: Any, settings: Settings) -> None:
-    if listener is None:
-        return
-    # For the workers that still have it, too, so that the address is free at once.
-    with contextlib.suppress(OSError):
-        listener.shutdown(_socket.SHUT_RDWR)
-    listener.close()
-    address = settings.address
-    if address is not None and address[0] == socket.AF_UNIX:
-        with contextlib.suppress(OSError):
-            Path(address[1]).unlink()
 
 
 def _same_port(one: Address | None, other: Address | None) -> bool:

@@ -31,6 +31,7 @@ def hand_over(
     *,
     listener: Any = None,
     bind: str = "",
+    file: tuple[int, int] | None = None,
     counters: UserCounters | None = None,
 ) -> dict[str, str]:
     """Return the variables by which the next arbiter finds what this one shares.
@@ -43,6 +44,7 @@ def hand_over(
         kept: settings that it was made with.
         listener: the status listener, a socket; None: there is none.
         bind: the setting that the listener was opened for.
+        file: device and inode of a unix listener's file, if they are known.
         counters: the user's counters; None: there are none.
     """
     left: dict[str, Any] = {"pid": os.getppid(), "kept": dict(kept)}
@@ -50,6 +52,7 @@ def hand_over(
     if listener is not None:
         left["status"] = _offer(listener.fileno())
         left["bind"] = bind
+        left["file"] = file
     if counters is not None:
         left["counters"] = [_offer(fd) for fd in counters.descriptors()]
         left["shape"] = counters.shape()
@@ -95,6 +98,13 @@ class Inherited:
             if self._left["bind"] == bind:
                 return _socket.socket(fileno=fd)
             os.close(fd)
+        return None
+
+    def file(self) -> tuple[int, int] | None:
+        """Return device and inode of the status listener's file, if it has one that is known."""
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            device, inode = map(int, self._left["file"])
+            return device, inode
         return None
 
     def counters(self, counters: UserCounters) -> None:

@@ -80,6 +80,7 @@ __all__ = [
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 _MARK = "_gunicorn_raindrops"
+HEARTBEAT = 1.0  # seconds
 MOST_LATE = 16  # warnings that wait for a heartbeat
 
 _keywords: dict[str, Any] = {}
@@ -175,6 +176,7 @@ def _start_late(server: Any, chosen: settings.Settings) -> None:
     """Start while the server runs: the hooks first appeared at a HUP."""
     _start(server, chosen)
     if _process.arbiter is not None:
+        _process.arbiter.serves = _is_known(server)
         _process.arbiter.open()
 
 
@@ -205,6 +207,7 @@ def on_reload(server: Any) -> None:
         _start_late(server, chosen)
     elif (arbiter := _arbiter()) is not None:
         _process.warned.clear()
+        arbiter.serves = _is_known(server)
         arbiter.reload(chosen, alone=_is_alone(server))
     _warn_of_replaced(server)
     _warn_of_hidden_peers(server)
@@ -222,13 +225,8 @@ def when_ready(server: Any) -> None:
     every worker anew."""
     arbiter = _arbiter()
     if arbiter is not None:
+        arbiter.serves = _is_known(server)
         arbiter.open()
-    if strategy_for(server.worker_class) is None:
-        _warn(
-            server.log,
-            f"requests are not counted with worker class {server.cfg.worker_class_str}, "
-            "which is not one of those that are known",
-        )
     _warn_of_hidden_peers(server)
     _try_listeners(server)
     if server.cfg.preload_app and arbiter is not None:
@@ -236,6 +234,18 @@ def when_ready(server: Any) -> None:
     # A worker's first collections would write to every object that our imports have left young,
     # and so give it copies of their pages, 0.6 MiB.
     gc.collect(1)
+
+
+def _is_known(server: Any) -> bool:
+    """Tell whether the worker class is one of those that are known; warn if not."""
+    if strategy_for(server.worker_class) is not None:
+        return True
+    _warn(
+        server.log,
+        f"requests are not counted with worker class {server.cfg.worker_class_str}, "
+        "which is not one of those that are known; there is no status",
+    )
+    return False
 
 
 def _warn_of_hidden_peers(server: Any) -> None:
@@ -358,6 +368,9 @@ def post_worker_init(worker: Any) -> None:
     identity = _identity(worker.cfg, worker.ppid, mine.started)
     warn = _warner(worker)
     app = mine.serve(identity, worker.sockets, warn, _pusher(worker.cfg, warn))
+    if mine.heartbeat is not None:
+        before(worker, "notify", mine.heartbeat)
+        worker.timeout = min(worker.timeout or HEARTBEAT, HEARTBEAT)  # how long sync waits at most
     exposes = mine.settings.expose and _hides_peers(worker.cfg) is None
     header = QueueHeader(worker.cfg.forwarded_allow_ips) if mine.settings.queue_header else None
     counting = _process.strategy = strategy(header)

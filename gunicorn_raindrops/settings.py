@@ -28,12 +28,23 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _MAX_WORKERS: int = lib.GRD_MAX_SLOTS
 _LONGEST_SHOWN = 200  # characters of a wrong value
 _MOST_SATURATED = 1000
+_MOST_MODE = 0o777
 
 
 def _check_bind(value: Any) -> str:
     bind = _string(value).strip()
     addresses.parse_bind(bind)
     return bind
+
+
+def _check_mode(value: Any) -> int:
+    if isinstance(value, str):
+        value = int(value.strip().removeprefix("0o"), 8)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError
+    if not 0 <= value <= _MOST_MODE:
+        raise ValueError
+    return value
 
 
 def _check_path(value: Any) -> str:
@@ -153,6 +164,9 @@ class Settings:
         "127.0.0.1:9180",
         _check_bind,
         "host:port, [v6]:port, unix:/path (107 bytes at most), or nothing for none",
+    )
+    mode: int = _setting(
+        0o600, _check_mode, "permissions in octal digits such as 0660, or a number such as 0o660"
     )
     path: str = _setting("/_raindrops", _check_path, "a path such as /_raindrops, not / alone")
     expose: bool = _setting(False, _check_switch, _SWITCH)

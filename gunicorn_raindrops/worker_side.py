@@ -6,6 +6,7 @@ long as the worker. Its tasks run on the status thread. Nothing here knows gunic
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .settings import Settings
 from .snapshot import Arbiter, Snapshot
 from .status import app as status
 from .status.app import StatusApp
+from .status.listener import StatusListener
 from .status.thread import StatusServer
 
 Warn = Callable[[str], None]
@@ -49,6 +51,10 @@ class WorkerSide:
             `pre_fork`), so this worker does.
         listener: the status listener; None: there is no status address.
         counters: the user's counters; None: there are none.
+
+    Attributes:
+        heartbeat: to be called now and then, from `serve` on: there was no thread to be had, and
+            the status is answered then. None: a thread does it.
     """
 
     def __init__(
@@ -59,12 +65,14 @@ class WorkerSide:
         board: Scoreboard | None = None,
         claim: Claim | None = None,
         claims_itself: bool = False,
-        listener: Any = None,
+        listener: StatusListener | None = None,
         counters: UserCounters | None = None,
     ) -> None:
         self.settings = settings
         self.started = started
         self.tasks: list[Task] = []
+        self.heartbeat: Callable[[], None] | None = None
+        self._failed: set[str] = set()
         self._board = board
         self._claim = claim
         self._claims_itself = claims_itself
@@ -136,14 +144,16 @@ class WorkerSide:
         take = marking(sampler, self._board)
         set_for_this_process(take)
         app = StatusApp(self.settings, take, warn)
-        self._add_tasks(self._board, sampler, push and (lambda: push(take)))
+        self._add_tasks(self._board, sampler, warn, push and (lambda: push(take)))
         if self._listener is not None or push is not None or not self._has_slot:
             self._start_thread(self._board, app, arbiter.pid, warn)
         return app
 
     def _add_tasks(
-        self, board: Scoreboard, sampler: Sampler, push: Callable[[], None] | None
+        self, board: Scoreboard, sampler: Sampler, warn: Warn, push: Callable[[], None] | None
     ) -> None:
+        if self._listener is not None and not self._listener.is_open:
+            self.tasks.append(Task("opening the status address", partial(self._open, warn)))
         if not self._has_slot:
             self.tasks.append(Task("seeking a slot", self.seek, leader_only=False))
         self.tasks.append(Task("marking the queue", lambda: board.saw_queued(sampler.queued())))
@@ -158,17 +168,27 @@ class WorkerSide:
         sock_diag.load()
         if self._listener is not None:
             status.load()
+        sock = self._listener and self._listener.sock
+        server = StatusServer(sock, app, warn, parent, lambda: self.each_second(board, warn))
         try:
-            StatusServer(
-                self._listener, app, warn, parent, lambda: self.each_second(board, warn)
-            ).start()
+            server.start()
         except RuntimeError as error:  # the system's limit of threads
-            warn(f"this worker has no status thread: {error}")
+            warn(f"this worker has no status thread, and answers between its requests: {error}")
+            self.heartbeat = server.turn
+
+    def _open(self, warn: Warn) -> None:
+        """Try again to listen on a status address that was taken. All workers share the socket."""
+        listener = self._listener
+        if listener is not None and not listener.is_open:
+            with contextlib.suppress(OSError):  # it is taken still, which the arbiter has told
+                listener.open()
+                warn(f"bind: {listener.bind} is free now; status at {listener.url}")
 
     def each_second(self, board: Scoreboard, warn: Warn) -> None:
-        """Do the tasks. One that fails is warned of and left out from then on; the others go on."""
+        """Do the tasks. The first failure of each is warned of. It is tried again all the same, and
+        the others go on."""
         leads: bool | None = None
-        for task in list(self.tasks):
+        for task in self.tasks:
             try:
                 if task.leader_only:
                     leads = board.leads(os.getpid()) if leads is None else leads
@@ -176,6 +196,7 @@ class WorkerSide:
                         continue
                 task.do()
             except Exception as error:  # whatever it is, the status is answered
-                self.tasks.remove(task)
-                reason = f"{type(error).__name__}: {error}"
-                warn(f"{task.name}, which is due each second, is left out: {reason}")
+                if task.name not in self._failed:
+                    self._failed.add(task.name)
+                    reason = f"{type(error).__name__}: {error}"
+                    warn(f"{task.name}, which is due each second, failed: {reason}")

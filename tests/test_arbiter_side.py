@@ -185,7 +185,7 @@ def connects(address):
 
 
 def port_of(side):
-    return side._listener.getsockname()
+    return side._listener.sock.getsockname()
 
 
 def test_opening(start):

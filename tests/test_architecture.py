@@ -45,7 +45,7 @@ FOLDERS = {
         {"outcome", "__init__"},
     ],
     "status": [
-        {"thread", "expose"},
+        {"thread", "expose", "listener"},
         {"http"},
         {"app"},
         {"access", "boundary", "gate", "__init__"},

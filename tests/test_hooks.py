@@ -636,7 +636,9 @@ class Exposed:
         self.reached = []
         settings = load({"expose": True, **keywords}, {})
         app = StatusApp(settings, lambda: SNAPSHOT, print)
-        mine = SimpleNamespace(settings=settings, started=0.0, serve=lambda *args: app)
+        mine = SimpleNamespace(
+            settings=settings, started=0.0, heartbeat=None, serve=lambda *args: app
+        )
         monkeypatch.setattr(hooks._process, "worker", mine)
         self.worker = Worker(cfg or Config(), self.application)
         hooks.post_worker_init(self.worker)

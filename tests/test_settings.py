@@ -15,6 +15,7 @@ from gunicorn_raindrops.settings import Settings, load
 
 DEFAULTS = {
     "bind": "127.0.0.1:9180",
+    "mode": 0o600,
     "path": "/_raindrops",
     "expose": False,
     "allow": ("127.0.0.1", "::1"),
@@ -55,6 +56,9 @@ GOOD = [
     ("bind", "unix:" + "x" * 107, "unix:" + "x" * 107, "unix:" + "x" * 107),
     ("bind", "", "", ""),
     ("bind", "127.0.0.1:65535", "127.0.0.1:65535", "127.0.0.1:65535"),
+    ("mode", 0o660, "0660", 0o660),
+    ("mode", "666", " 0o666 ", 0o666),
+    ("mode", 0, "0", 0),
     ("path", "/a/b-c_d.e~1", "/a/b-c_d.e~1", "/a/b-c_d.e~1"),
     ("path", "/s", " /s ", "/s"),
     ("expose", True, "on", True),
@@ -152,6 +156,7 @@ BAD = {
         ],
         "host:port",
     ),
+    "mode": (["", "rw", "0888", "01777", 600, -1, 0o1777, True, None, 1.0, b"0600"], "octal"),
     "path": (
         [
             "",

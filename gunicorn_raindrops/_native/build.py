@@ -55,6 +55,7 @@ counters = module(
         "reading",
         "process",
         "nowait",
+        "forks",
     ],
     ["busy", "entry", "marks"],
     KEEP_THE_GIL,

@@ -7,7 +7,6 @@ again: a failure, such as one of memory, may be over the next time.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -35,10 +34,8 @@ class Boundary:
         try:
             return step()
         except Exception as error:  # whatever it is, it is none of the application's
-            self.report(failing, error)
+            try:  # noqa: SIM105  # suppress() would be two calls more that can fail
+                self._warn(f"{failing}: {type(error).__name__}: {error}")
+            except Exception:  # there may be no memory for that either
+                pass
             return otherwise
-
-    def report(self, failing: str, error: Exception) -> None:
-        """Warn of a failure, if that can be done."""
-        with contextlib.suppress(Exception):
-            self._warn(f"{failing}: {type(error).__name__}: {error}")

@@ -32,8 +32,10 @@ class ForkGate:
         )
 
     def __enter__(self) -> None:
-        self._lock.acquire()
-        self._working = self._own()
+        mine = self._own()
+        if self._working != mine:  # else it was not left: there was no memory to call __exit__
+            self._lock.acquire()
+            self._working = mine
 
     def __exit__(self, *exc: object) -> None:
         self._working = None

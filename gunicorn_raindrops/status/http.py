@@ -133,7 +133,7 @@ class Connection:
     """One client. Its request is read, then it is answered, then its end is awaited.
 
     Attributes:
-        fd: its descriptor, which does not block.
+        fd: its descriptor, which does not block; -1 once it has ended.
         events: what to wait for before `step` is called again.
         deadline: until when, in seconds of the monotonic clock.
         step: goes on as far as it can; returns whether the connection goes on.
@@ -149,6 +149,16 @@ class Connection:
         self._buffer = ffi.new("char[]", MAX_REQUEST)
         self._answer = b""
 
+    @property
+    def claim(self) -> int:
+        """How good a claim it has to its place, where there are more clients than places: none
+        before it has sent something, little once it has its answer."""
+        if self.step == self._linger:
+            return 1
+        if self.step == self._read:
+            return 2 if self._head.has_begun else 0
+        return 3
+
     def expire(self) -> None:
         """End it at its deadline; a client whose request has not arrived is told why."""
         if self.step == self._read:
@@ -157,9 +167,11 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End it."""
-        lib.grd_shutdown(self.fd)
-        os.close(self.fd)
+        """End it; once it has ended this does nothing."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            lib.grd_shutdown(fd)
+            os.close(fd)
 
     def _read(self) -> bool:
         got = lib.grd_receive(self.fd, self._buffer, MAX_REQUEST)

@@ -12,46 +12,50 @@ The thread is one of the interpreter's, also where gevent or eventlet have patch
 answers while their hub is blocked. It takes no lock, imports nothing and logs nothing (`warn` sees
 to that): under those two all of this belongs to the hub.
 
-A client that sends nothing, rubbish or half a request holds one of few connections for two seconds.
-When all are taken, the one that waited longest is closed.
+A client that sends nothing, rubbish or half a request holds one of few places for two seconds.
+Where there are more clients than places, those go first that have sent nothing, then those that
+have their answer, then those that have sent part of a request; of each kind the oldest. So clients
+that say nothing drive out only each other.
+
+No failure ends the thread or hangs a client. What fails in a step ends that client's connection,
+and what fails elsewhere is tried again. Where no thread can be had, `turn` is called now and then.
 
 The address is the arbiter's. When the arbiter dies, its orphans close the listener at once, for the
 next arbiter to bind, however long their last requests take. A worker that ends lets the thread
 finish the answer that it is about.
 
 What fork does to it: a child has copies of its descriptors, but no such thread. The gate sees that
-the thread holds no lock then, see `gate`. Connections are
-shut down, not just closed, so that their clients see the end in spite of such copies.
+the thread holds no lock then (see `gate`). The child closes the listener at once (forks.h).
+Connections are shut down, not just closed, so that their clients see the end in spite of such
+copies.
 """
 
 from __future__ import annotations
 
 import _socket
 import atexit
-import contextlib
 import errno
 import os
+import resource
 import select
 import signal
-import socket
-import stat
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from .. import unpatched
 from .._native._counters import lib
-from ..listeners.addresses import Address
 from .app import StatusApp
+from .boundary import Boundary
 from .gate import ForkGate
 from .http import AGAIN, Connection
 
-MAX_CONNECTIONS = 32  # of one thread
+MOST_CONNECTIONS = 8  # of one thread
+DESCRIPTORS_PER_PLACE = 32
 TICK_SECONDS = 1.0
 FINISH_SECONDS = 0.5
 OUT_OF_DESCRIPTORS_SECONDS = 0.25
-BACKLOG = 128
+FAILED_SECONDS = 0.1
 
 FAULTS = {
     signal.SIGBUS,
@@ -64,44 +68,17 @@ FAULTS = {
 """Signals that a thread raises by what it does itself. A thread that blocks one of them is killed
 with its process, past every handler (guard.h, faulthandler)."""
 
+_FAILING = "the status thread goes on after a failure"
 _now = time.monotonic
 
 
-def open_listener(address: Address) -> Any:
-    """Return a listening socket on a status address.
-
-    Raises:
-        OSError: the address is taken, or not this machine's.
-    """
-    family, name = address
-    if family == _socket.AF_UNIX:
-        _remove_stale(name)
-    listener = _socket.socket(family, _socket.SOCK_STREAM)
-    try:
-        if family != _socket.AF_UNIX:
-            listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-            if hasattr(_socket, "TCP_DEFER_ACCEPT"):
-                listener.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_DEFER_ACCEPT, 1)
-        listener.bind(name)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more. Anything else stays, and bind(2) fails."""
-    with contextlib.suppress(OSError):
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            try:
-                probe.connect(path)
-            except ConnectionRefusedError:
-                Path(path).unlink()
+def places() -> int:
+    """Return how many connections a thread may hold: few of the descriptors that this process may
+    have, which are the application's."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, limit // DESCRIPTORS_PER_PLACE))
 
 
 def _watched(pid: int) -> int | None:
@@ -116,11 +93,12 @@ class StatusServer:
     """Serves a `StatusApp` on a listening socket, in a thread of its own.
 
     Args:
-        listener: from `open_listener`; None: there is no status address, only the tick.
+        listener: a socket from `status.listener`, which may be opened later; None: there is no
+            status address, only the tick.
         app: makes the answers.
         warn: called with a line when something fails.
         arbiter: the pid of this process's parent; when that dies, the listener is closed.
-        tick: called once a second, until it raises.
+        tick: called once a second.
     """
 
     def __init__(
@@ -133,15 +111,15 @@ class StatusServer:
     ) -> None:
         self._listener = listener
         self._app = app
-        self._warn = warn
+        self._boundary = Boundary(warn)
         self._tick = tick
         self._tick_at = _now()
         self._listening = True
+        self._is_polled = False
         self._connections: dict[int, Connection] = {}
         self._sleep = unpatched.original("time", "sleep")
         self._poll = unpatched.original("select", "poll")()
-        if listener is not None:
-            self._poll.register(listener.fileno(), select.POLLIN)
+        self._notice_listener()
         self._arbiter = _watched(arbiter)
         if self._arbiter is not None:
             self._poll.register(self._arbiter, select.POLLIN)
@@ -151,6 +129,8 @@ class StatusServer:
 
     def start(self) -> None:
         """Start the thread. It ends with the process, and takes no signal from the worker."""
+        if self._listener is not None:
+            lib.grd_close_in_children(self._listener.fileno())
         atexit.register(self._finish)
         blocked = signal.valid_signals() - FAULTS
         mask = signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -169,56 +149,83 @@ class StatusServer:
                 self._sleep(0.001)
 
     def _run(self) -> None:
-        while self._listening or self._connections:
+        while True:
             try:
-                ready = self._poll.poll(self._patience())
-                with self._gate:
-                    self._turn(ready)
-            except Exception as error:  # no failure in here may reach the application
-                self._warn(f"the status thread ends: {type(error).__name__}: {error}")
+                self._serve()
                 return
-            finally:
-                self._answering = False
+            except Exception:  # there was no memory even to say so
+                self._sleep(FAILED_SECONDS)
+
+    def _serve(self) -> None:
+        while self._listening or self._connections:
+            if not self._boundary.run(_FAILING, self._wait_and_turn, False):
+                self._sleep(FAILED_SECONDS)  # do not spin
+
+    def _wait_and_turn(self) -> bool:
+        ready = self._poll.poll(self._patience())
+        with self._gate:
+            self._turn(ready)
+        return True
+
+    def turn(self) -> None:
+        """Do what can be done without waiting: where there is no thread."""
+        if self._listening or self._connections:
+            self._boundary.run(_FAILING, lambda: self._turn(self._poll.poll(0)), None)
 
     def _turn(self, ready: list[tuple[int, int]]) -> None:
         self._answering = True
-        for fd, event in ready:
-            if fd == self._arbiter:
-                self._stop_listening()
-            elif self._listener is not None and fd == self._listener.fileno():
-                shut = event != select.POLLIN  # by the arbiter, which listens elsewhere now
-                self._stop_listening() if shut or self._finishing else self._accept()
-            elif fd in self._connections:
-                self._advance(self._connections[fd])
-        for connection in list(self._connections.values()):
-            if connection.deadline <= _now():
-                self._drop(connection).expire()
-        if self._tick is not None and self._tick_at <= _now():
-            self._tick_at = _now() + TICK_SECONDS
-            self._do(self._tick)
-
-    def _do(self, tick: Callable[[], object]) -> None:
         try:
-            tick()
-        except Exception as error:  # whatever it is, the status is answered
-            self._tick = None
-            self._warn(f"what is due each second is left out: {type(error).__name__}: {error}")
+            for fd, event in ready:
+                self._see_to(fd, event)
+            for connection in list(self._connections.values()):
+                if connection.deadline <= _now():
+                    self._end(connection, connection.expire)
+            if self._tick_at <= _now():
+                self._tick_at = _now() + TICK_SECONDS
+                self._each_second()
+        finally:
+            self._answering = False
+
+    def _see_to(self, fd: int, event: int) -> None:
+        if fd == self._arbiter:
+            self._stop_listening()
+        elif self._listener is not None and fd == self._listener.fileno():
+            shut = event != select.POLLIN  # by the arbiter, which listens elsewhere now
+            self._stop_listening() if shut or self._finishing else self._accept()
+        elif fd in self._connections:
+            self._advance(self._connections[fd])
+
+    def _each_second(self) -> None:
+        self._notice_listener()
+        if self._tick is not None:
+            self._boundary.run("what is due each second failed", self._tick, None)
+
+    def _notice_listener(self) -> None:
+        """Wait for clients, if the listener is open by now: any worker may have opened it."""
+        if self._is_polled or self._listener is None or not self._listening:
+            return
+        if self._listener.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+            self._poll.register(self._listener.fileno(), select.POLLIN)
+            self._is_polled = True
 
     def _stop_listening(self) -> None:
         """Close the listener; other processes may still have it."""
+        if self._listener is not None and self._listener.fileno() >= 0:
+            if self._is_polled:
+                self._poll.unregister(self._listener.fileno())
+                self._is_polled = False
+            lib.grd_close_in_children(-1)
+            self._listener.close()
+        self._listening = False
         if self._arbiter is not None:
             self._poll.unregister(self._arbiter)
             os.close(self._arbiter)
             self._arbiter = None
-        self._listening = False
-        if self._listener is not None and self._listener.fileno() >= 0:
-            self._poll.unregister(self._listener.fileno())
-            self._listener.close()
 
     def _patience(self) -> float | None:
         """Milliseconds until the first deadline; None without one."""
         deadlines = [connection.deadline for connection in self._connections.values()]
-        if self._tick is not None:
+        if self._tick is not None or not self._is_polled:
             deadlines.append(self._tick_at)
         return max(0.0, min(deadlines) - _now()) * 1000 + 1 if deadlines else None
 
@@ -228,20 +235,38 @@ class StatusServer:
             if fd not in (*AGAIN, -errno.ECONNABORTED):
                 self._sleep(OUT_OF_DESCRIPTORS_SECONDS)  # the listener stays readable: do not spin
             return  # another worker's thread was quicker
-        if len(self._connections) >= MAX_CONNECTIONS:
-            self._drop(next(iter(self._connections.values()))).close()
-        connection = Connection(fd, self._app)
-        self._connections[fd] = connection
-        self._poll.register(fd, connection.events)
+        try:
+            connection = Connection(fd, self._app)
+            self._connections[fd] = connection
+            self._poll.register(fd, connection.events)
+        except BaseException:
+            self._connections.pop(fd, None)
+            lib.grd_shutdown(fd)
+            os.close(fd)
+            raise
         self._advance(connection)
+        if len(self._connections) > places():
+            goes = min(self._connections.values(), key=lambda held: held.claim)
+            self._end(goes, goes.close)
 
     def _advance(self, connection: Connection) -> None:
-        if not connection.step():
-            self._drop(connection).close()
-        else:
-            self._poll.modify(connection.fd, connection.events)
+        goes_on = False
+        try:
+            goes_on = connection.step()
+            if goes_on:
+                self._poll.modify(connection.fd, connection.events)
+        except BaseException:
+            goes_on = False
+            raise
+        finally:
+            if not goes_on:
+                self._end(connection, connection.close)
 
-    def _drop(self, connection: Connection) -> Connection:
-        del self._connections[connection.fd]
-        self._poll.unregister(connection.fd)
-        return connection
+    def _end(self, connection: Connection, close: Callable[[], None]) -> None:
+        """Forget a connection, and close it, whatever fails in that."""
+        self._connections.pop(connection.fd, None)
+        try:
+            self._poll.unregister(connection.fd)
+            close()
+        finally:
+            connection.close()

@@ -119,6 +119,14 @@ def route_fork(environ, start_response):
     return reply(start_response, b"forked\n")
 
 
+def route_child(environ, start_response):
+    """Fork a child that stays."""
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+    return reply(start_response, str(pid).encode())
+
+
 def route_stop(environ, start_response):
     """A worker that is stopped takes no SIGABRT either: gunicorn has to SIGKILL it."""
     os.kill(os.getpid(), signal.SIGSTOP)

@@ -40,32 +40,39 @@ def refuse(*_):
     raise RuntimeError("can't start new thread")
 
 original = unpatched.original
-unpatched.original = lambda module, name: refuse if module == "_thread" else original(module, name)
+unpatched.original = lambda *named: refuse if named[1] == "start_new_thread" else original(*named)
 gunicorn_raindrops.hooks.install(globals(), expose=True, allow=["127.0.0.1"])
 """
 
 
-def test_no_thread_to_be_had(serve, gunicorn):
-    """That worker does not answer on the status address; it counts and is exposed as ever."""
-    with serve("--workers", "1", gunicorn=gunicorn, conf=NO_THREAD) as server:
+@pytest.mark.parametrize("worker_class", ["sync", "gthread"])
+def test_no_thread_to_be_had(serve, gunicorn, worker_class):
+    """That worker answers on the status address between its requests, and a warning says so; it
+    counts and is exposed as ever."""
+    args = ("--workers", "1", "--worker-class", worker_class)
+    with serve(*args, gunicorn=gunicorn, conf=NO_THREAD) as server:
         assert server.get("/") == (200, b"hello\n")
         one_warning(server, "status thread", "can't start new thread")
         status = json.loads(server.get("/_raindrops.json")[1])
         assert (status["requests"], status["capacity"]) == (1, 1)
         assert [worker["state"] for worker in status["workers"]] == ["idle"]
+        for _ in range(3):
+            assert server.ask(timeout=4)[0] == 200
 
 
 def test_status_port_that_gets_free(serve, gunicorn):
-    """The next HUP takes it, though no setting has changed."""
+    """It is taken then, for all workers, without a HUP."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         env = {"RAINDROPS_BIND": bind}
-        with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+        with serve("--workers", "2", gunicorn=gunicorn, env=env) as server:
             server.logged("bind: .* in use")
+            assert server.get("/") == (200, b"hello\n")
             taken.close()
-            server.send(signal.SIGHUP)
-            server.ready(1)
-            one_warning(server, "bind", bind, "in use")
+            server.ready(2)
+            server.logged(f"bind: {bind} is free now; status at http://{bind}/")
+            os.kill(server.workers()[0], signal.SIGKILL)
+            server.ready(2)
 
 
 @pytest.mark.parametrize("make", ["missing/file", "directory", "foreign", "damaged", "version"])

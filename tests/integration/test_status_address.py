@@ -1,10 +1,16 @@
 """The status address of a real server: to whom it discloses, and what it costs the application."""
 
+import contextlib
+import os
+import signal
+import socket
+import stat
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .servers import connect
+from .servers import alive, connect, eventually, rewrite
 
 
 def uwsgi(**variables):
@@ -62,3 +68,145 @@ def test_pages_of_strangers(serve, gunicorn):
     with serve("--workers", "1", env=env, gunicorn=gunicorn) as server:
         scrape = {"Host": "gunicorn:9180", "Authorization": "Bearer s3cret"}
         assert server.ask(headers=scrape)[0] == 200
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(None, 0o600), ("0660", 0o660)])
+def test_mode_of_a_unix_socket(serve, gunicorn, tmp_path, mode, expected):
+    """Nobody else may connect unless `mode` says so, whatever the umask."""
+    path = tmp_path / "status.sock"
+    env = {"RAINDROPS_BIND": f"unix:{path}"} | ({"RAINDROPS_MODE": mode} if mode else {})
+    launcher = ("sh", "-c", 'umask 0; exec "$0" "$@"')
+    with serve("--workers", "1", gunicorn=gunicorn, env=env, launcher=launcher) as server:
+        server.logged("status at unix:")
+        assert stat.S_IMODE(path.stat().st_mode) == expected
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: b"calling" in ask(path), "an answer")
+    assert not path.exists()
+
+
+def ask(path, request=b"GET /_raindrops HTTP/1.0\r\n\r\n"):
+    """Ask a unix status address."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(str(path))
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_a_unix_socket_of_another_server(serve, gunicorn, tmp_path):
+    """A server that ends removes its own socket's file, not what stands there by then; also after
+    an upgrade."""
+    path = tmp_path / "status.sock"
+    env = {"RAINDROPS_BIND": f"unix:{path}"}
+    with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+        server.logged("status at unix:")
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+    assert path.is_socket()
+
+
+def test_a_listeners_name_cannot_mislead(serve, gunicorn):
+    """A name with a newline or an escape sequence is no line of its own, and steers no terminal."""
+    env = {"RAINDROPS_LISTENERS": "/run/a\ncalling: 7,/run/\x1b]0;x\x07"}
+    with serve("--workers", "1", gunicorn=gunicorn, env=env) as server:
+        lines = server.ask()[1].splitlines()
+        assert rb"/run/a\ncalling: 7 active: 0" in lines
+        assert rb"/run/\x1b]0;x\x07 active: 0" in lines
+        assert b"\x1b" not in server.ask()[1]
+
+
+# What it costs the application.
+
+
+def test_silent_clients_cost_no_descriptors(serve, gunicorn, tmp_path):
+    """Where there are few, 120 of them cost the application no request."""
+    path = tmp_path / "status.sock"
+    env = {"RAINDROPS_BIND": f"unix:{path}"}
+    args = ("--workers", "1", "--threads", "4", "--worker-class", "gthread")
+    launcher = ("sh", "-c", 'ulimit -n 64; exec "$0" "$@"')
+    with contextlib.ExitStack() as stack:
+        kwargs = {"gunicorn": gunicorn, "env": env, "launcher": launcher}
+        server = stack.enter_context(serve(*args, **kwargs))
+        assert server.get("/") == (200, b"hello\n")
+        clients = ThreadPoolExecutor(24)
+        stack.enter_context(clients)
+        for _ in range(120):
+            silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+            silent.connect(str(path))
+        for _ in range(3):
+            answers = list(clients.map(server.get, ["/sleep?s=0.1"] * 24))
+            assert answers == [(200, b"slept\n")] * 24
+        assert b"calling: 0" in ask(path)
+        assert server.warnings() == []
+
+
+@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+def test_an_applications_children_leave_the_address(serve, tmp_path, gunicorn, worker_class):
+    """A child that the application forked outlives its killed server; the next one has the address
+    at once, and nobody who asks it waits for the child."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    args = ("--workers", "1", "--worker-class", worker_class)
+    kwargs = {"gunicorn": gunicorn, "env": {"RAINDROPS_BIND": bind}}
+    with serve(*args, **kwargs) as server:
+        server.ready(1)
+        child = int(server.get("/child")[1])
+        (worker,) = server.workers()
+        try:
+            for pid in (server.pid, worker):
+                os.kill(pid, signal.SIGKILL)
+            eventually(lambda: not alive(worker), "gone")
+            with serve(*args, **kwargs) as following:
+                following.ready(1)
+                assert following.warnings() == []
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+# What is announced.
+
+STRANGE = """
+import time
+import gunicorn_raindrops
+from gunicorn.workers.base import Worker
+
+class Strange(Worker):
+    def run(self):
+        while self.alive:
+            self.notify()
+            time.sleep(0.05)
+
+worker_class = Strange
+gunicorn_raindrops.hooks.install(globals(), bind="{}")
+"""
+
+
+def test_an_unknown_worker_class(serve, tmp_path, gunicorn):
+    """Nothing listens, and nothing is announced, where nobody would answer; a HUP that changes the
+    class opens and closes the address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    conf = STRANGE.format("{}:{}".format(*address))
+    with serve("--workers", "1", conf=conf, gunicorn=gunicorn) as server:
+        server.logged("Booting worker")
+        (warning,) = server.warnings()
+        assert "no status" in warning
+        with pytest.raises(ConnectionRefusedError):
+            connect(address).close()
+        assert not any("status at" in line for line in server.log)
+        rewrite(tmp_path / "gunicorn.conf.py", conf.replace("= Strange", "= 'sync'"))
+        os.kill(server.pid, signal.SIGHUP)
+        server.logged("status at")
+        server.ready(1)
+        rewrite(tmp_path / "gunicorn.conf.py", conf)
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: refused(address), "closed")
+
+
+def refused(address):
+    try:
+        connect(address).close()
+    except ConnectionRefusedError:
+        return True
+    return False

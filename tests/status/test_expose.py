@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import sys
 
 import pytest
 
@@ -12,6 +13,7 @@ from gunicorn_raindrops.status import expose
 from gunicorn_raindrops.status.app import StatusApp
 
 from ..exporters.test_json import SNAPSHOT
+from .test_thread import failing_at
 
 TEXT = text.encode(SNAPSHOT)
 
@@ -85,6 +87,32 @@ def test_a_peer_that_tornado_cannot_name():
     assert expose.as_it_came({"REMOTE_ADDR": "0.0.0.0"})["REMOTE_ADDR"] == ""
     there = {"REMOTE_ADDR": "127.0.0.1"}
     assert expose.as_it_came(there) is there
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_memory(status):
+    """Wherever the status's part of a request fails for want of memory, the client gets the
+    application's answer or a 500 in its place; nothing is raised into the server."""
+    outermost = (
+        "wsgi",
+        "run",
+        "exposed",
+        "answer_wsgi",
+        "serves",
+        "send",
+        "application",
+        "<lambda>",
+    )
+    seen = set()
+    for number in range(1, 60):
+        before = sys.gettrace()
+        sys.settrace(failing_at(number, outermost))
+        try:
+            body, started, _ = call(status, environ())
+        finally:
+            sys.settrace(before)
+        seen.add(started[0][0] if started else body[0])
+    assert seen == {"200 OK", "500 Internal Server Error", b"the application's"}
 
 
 # ASGI.

@@ -22,7 +22,8 @@ from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import http
 from gunicorn_raindrops.status import thread as server
 from gunicorn_raindrops.status.app import Answer, StatusApp
-from gunicorn_raindrops.status.thread import StatusServer, open_listener
+from gunicorn_raindrops.status.listener import listen, new_socket, open_listener
+from gunicorn_raindrops.status.thread import StatusServer
 
 from ..conftest import WAIT, descriptors
 from ..exporters.test_json import SNAPSHOT
@@ -387,6 +388,73 @@ def test_a_status_that_cannot_be_told(serve, listener):
         assert (code, body) == (500, b"internal error\n")
 
 
+# Failures.
+
+PACKAGE = str(Path(server.__file__).parent.parent)
+
+
+def failing_at(number, skip=(), after=None):
+    """Return a trace function that has one call of ours fail for want of memory: the one of this
+    number, counted from the first call of the function `after`. It is dropped when it raises."""
+    calls = 0 if after is None else None  # None: not yet
+
+    def trace(frame, event, _):
+        nonlocal calls
+        name = frame.f_code.co_name
+        if frame.f_code.co_filename.startswith(PACKAGE) and name not in skip:
+            if calls is None and name == after:
+                calls = 0
+            calls = None if calls is None else calls + 1
+            if calls == number:
+                raise MemoryError(name)
+
+    return trace
+
+
+@pytest.mark.parametrize("after", [None, "_accept"])
+def test_no_memory(fork, listener, monkeypatch, after):
+    """Wherever a step of the thread fails for want of memory: the thread goes on, what is due each
+    second goes on, and no client hangs."""
+    monkeypatch.setattr(server, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(server, "FAILED_SECONDS", 0.01)
+    for name in ("REQUEST_SECONDS", "ANSWER_SECONDS", "LINGER_SECONDS"):
+        monkeypatch.setattr(http, name, 0.3)
+    run = StatusServer._run
+
+    def one(link, number):
+        ticks, warned = [], []
+
+        def traced(self):
+            sys.settrace(failing_at(number, ("_run",), after))
+            run(self)
+
+        monkeypatch.setattr(StatusServer, "_run", traced)
+        told = StatusApp(load({}, {}), lambda: SNAPSHOT, warned.append)
+        StatusServer(listener, told, warned.append, os.getppid(), lambda: ticks.append(1)).start()
+        link.say(b"ready")
+        link.hear()
+        before = len(ticks)
+        until = time.monotonic() + WAIT
+        while len(ticks) < before + 2:
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        link.say("; ".join(warned).encode() or b"nothing")
+
+    failed = set()
+    for number in range(1, 30 if after is None else 60):
+        child = fork(one, number)
+        assert child.link.hear() == b"ready"
+        for _ in range(2):
+            with socket.create_connection(listener.getsockname(), WAIT) as client:
+                client.sendall(GET)
+                answer = ended(client)
+        assert answer.startswith(b"HTTP/1.1 200 "), number
+        child.link.say()
+        failed.add(child.link.hear())
+        child.check()
+    assert len(failed) > 8, "calls that failed"
+
+
 # Patience.
 
 
@@ -498,17 +566,40 @@ def test_one_who_does_not_read(serve, listener):
 
 
 def test_more_clients_than_places(serve, unix):
-    """When all places are held the one that waited longest goes, and the newcomer is served."""
+    """Of those that have sent nothing the oldest goes, and the newcomer is served."""
     status = serve(unix)
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(status.connect()) for _ in range(server.MAX_CONNECTIONS + 8)]
+        silent = [stack.enter_context(status.connect()) for _ in range(server.places() + 8)]
         began = time.monotonic()
-        for _ in range(5):
-            assert status.ask()[0] == 200
+        assert status.ask()[0] == 200
         for gone in silent[:8]:
             assert ended(gone) == b""
         assert time.monotonic() - began < 1.5
         assert not select.select(silent[-5:], [], [], 0)[0]
+
+
+def test_silent_clients_drive_out_each_other_only(serve, unix):
+    """A client that sends its request in two parts keeps its place, however many others connect
+    and say nothing; so does one that is being answered."""
+    status = serve(unix, Large(2))
+    with contextlib.ExitStack() as stack:
+        reading = stack.enter_context(status.connect(GET))
+        assert select.select([reading], [], [], WAIT)[0]
+        halves = [stack.enter_context(status.connect(GET[:9])) for _ in range(server.places() - 2)]
+        silent = [stack.enter_context(status.connect()) for _ in range(100)]
+        assert status.ask(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n")[0] == 200
+        assert ended(silent[0]) == b""
+        for half in halves:
+            half.sendall(GET[9:])
+        for client in [reading, *halves]:
+            assert parsed(read(client))[0] == 200
+
+
+@pytest.mark.parametrize(("limit", "most"), [(16, 1), (64, 2), (256, 8), (1 << 16, 8), (-1, 8)])
+def test_places(monkeypatch, limit, most):
+    """They are few, and fewer where there are few descriptors for the application."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, -1))
+    assert server.places() == most
 
 
 def test_a_crowd(serve, listener):
@@ -518,6 +609,64 @@ def test_a_crowd(serve, listener):
         socks = [stack.enter_context(status.connect(GET)) for _ in range(100)]
         for sock in socks:
             assert parsed(read(sock))[::2] == (200, TEXT)
+
+
+FORKERS = {"Python": os.fork, "C": lambda: ctypes.PyDLL(None).fork()}
+
+
+@pytest.mark.parametrize("by", FORKERS)
+def test_a_child_of_a_worker_does_not_keep_the_address(serve, listener, by):
+    """Whoever forks it: the next server can have the address, and no client waits for the child.
+    The descriptor's number stays taken: the child's objects would close another's."""
+
+    def prepare(link):
+        number = listener.fileno()
+        child = FORKERS[by]()
+        if not child:
+            with contextlib.suppress(BaseException):
+                link.say(b"empty" if listener.getsockname() == "" else b"address")
+                listener.close()
+                signal.pause()
+            os._exit(1)
+        link.say(str(child).encode())
+        assert listener.fileno() == number
+
+    status = serve(listener, prepare=prepare)
+    said = {status.child.link.hear(), status.child.link.hear()}
+    said.remove(b"empty")
+    (child,) = map(int, said)
+    try:
+        assert status.ask()[0] == 200
+        status.child.kill()
+        status.child.wait()
+        address = listener.getsockname()
+        listener.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, WAIT).close()
+        open_listener((socket.AF_INET, address)).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_listener_that_opens_late(fork):
+    """The socket was not listening when the thread began; any process that has it may open it."""
+    sock = new_socket(socket.AF_INET)
+
+    def work(link):
+        StatusServer(sock, app(), lambda line: link.say(line.encode()), os.getppid()).start()
+        link.say(b"ready")
+        link.hear()
+
+    with closing(sock):
+        child = fork(work)
+        assert child.link.hear() == b"ready"
+        listen(sock, (socket.AF_INET, ("127.0.0.1", 0)), 0)
+        with socket.create_connection(sock.getsockname(), WAIT) as client:
+            client.settimeout(WAIT)
+            client.sendall(GET)
+            assert parsed(read(client))[::2] == (200, TEXT)
+        child.link.say()
+        child.check()
 
 
 def exhaust(link):
@@ -692,44 +841,21 @@ def test_a_child_of_a_worker_holds_no_evicted_client(serve, unix):
     """Nor those that are let go without an answer."""
 
     def fork_then(link):
-        server.MAX_CONNECTIONS = 1
+        server.MOST_CONNECTIONS = 1
         link.hear()
         fork_one(link)
 
     status = serve(unix, prepare=fork_then)
-    with status.connect(GET[:5]) as client:
+    with status.connect() as client:
         assert not select.select([client], [], [], 0.1)[0]
         status.child.link.say()
         pid = int(status.child.link.hear())
         try:
-            assert status.ask()[0] == 200
-            assert ended(client) == b""
+            with status.connect(GET) as stays:  # one that has gone would need no place
+                assert parsed(read(stays))[0] == 200
+                assert ended(client) == b""
         finally:
             os.kill(pid, signal.SIGKILL)
-
-
-# The address.
-
-
-def test_listener(any_listener):
-    """It listens, does not block, and is not inherited by what is executed."""
-    assert any_listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    assert any_listener.gettimeout() == 0
-    assert not os.get_inheritable(any_listener.fileno())
-
-
-def test_address_taken(listener):
-    """OSError, and no descriptor left (see the fixture)."""
-    with pytest.raises(OSError, match="in use"):
-        open_listener((socket.AF_INET, listener.getsockname()))
-
-
-def test_foreign_address():
-    """OSError for one that is not this machine's."""
-    with pytest.raises(OSError):
-        open_listener((socket.AF_INET, ("192.0.2.1", 0)))
-    with pytest.raises(OSError):
-        open_listener((socket.AF_UNIX, "/nonexistent/directory/s"))
 
 
 def test_port_free_again(serve, fork):
@@ -742,59 +868,3 @@ def test_port_free_again(serve, fork):
         status.child.wait()
     with closing(open_listener((socket.AF_INET, address))) as listener:
         assert listener.getsockname() == address
-
-
-def test_a_stale_socket_file(tmp_path):
-    """One that nobody listens on is replaced."""
-    path = tmp_path / "s"
-    open_listener((socket.AF_UNIX, str(path))).close()
-    assert path.is_socket()
-    with closing(open_listener((socket.AF_UNIX, str(path)))):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
-
-
-def test_a_socket_file_in_use(unix):
-    """It is not taken from whoever listens on it."""
-    path = unix.getsockname()
-    inode = Path(path).stat().st_ino
-    with pytest.raises(OSError, match="in use"):
-        open_listener((socket.AF_UNIX, path))
-    assert Path(path).stat().st_ino == inode
-
-
-def test_a_socket_file_of_one_who_is_busy(tmp_path):
-    """Nor where nobody can connect at the moment, since too many wait already."""
-    path = str(tmp_path / "s")
-    with contextlib.ExitStack() as stack:
-        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
-        busy.bind(path)
-        busy.listen(0)
-        with pytest.raises(BlockingIOError):
-            while True:
-                client = stack.enter_context(socket.socket(socket.AF_UNIX))
-                client.setblocking(False)
-                client.connect(path)
-        with pytest.raises(OSError, match="in use"):
-            open_listener((socket.AF_UNIX, path))
-        assert Path(path).is_socket()
-
-
-@pytest.mark.parametrize("kind", ["file", "directory", "link", "fifo"])
-def test_something_else_in_the_way(tmp_path, kind):
-    """It stays: only a socket is ever removed."""
-    path, target = tmp_path / "s", tmp_path / "target"
-    if kind == "file":
-        path.write_text("precious")
-    elif kind == "directory":
-        path.mkdir()
-    elif kind == "fifo":
-        os.mkfifo(path)
-    else:
-        target.write_text("precious")
-        path.symlink_to(target)
-    before = os.lstat(path)
-    with pytest.raises(OSError):
-        open_listener((socket.AF_UNIX, str(path)))
-    assert os.lstat(path).st_ino == before.st_ino
-    assert kind != "link" or target.read_text() == "precious"
