@@ -35,7 +35,7 @@ LEVEL = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
 FOLDERS = {
     "cli": [{"__init__"}, {"listeners"}],
     "worker_classes": [
-        {"__init__", "tornado"},
+        {"__init__", "tornado", "pywsgi"},
         {"threads", "greenlets", "asgi"},
         {"base", "ending"},
     ],

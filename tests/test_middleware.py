@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import io
 import json
@@ -307,15 +308,39 @@ def test_a_client_that_is_gone_is_no_error():
     middleware = Middleware(app)
     with pytest.raises(BrokenPipeError):
         Gone(middleware).call()
-    assert totals(middleware) == (1, {"2xx": 1}, 0)
+    assert totals(middleware) == (1, {}, 0)
+
+
+def test_another_error_of_the_servers_write_is_one():
+    """It does not say that the client is gone."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])(b"x")
+
+    class Broken(Server):
+        def start_response(self, status, headers, exc_info=None):
+            def write(data):
+                raise OSError(errno.EIO, "no")
+
+            return write
+
+    middleware = Middleware(app)
+    with pytest.raises(OSError, match="no"):
+        Broken(middleware).call()
+    assert totals(middleware) == (1, {"5xx": 1}, 1)
 
 
 def test_not_an_iterable():
-    """What no server can send is the server's to complain of."""
-    for body in (None, b"bytes", "text"):
+    """What no server can send is the server's to complain of. None of them can send None but
+    uWSGI, which sends a response without a body."""
+    for body in (b"bytes", "text"):
         middleware = Middleware(replying(body))
         assert Server(middleware).call() is body
-        assert totals(middleware)[0] == 1
+        assert totals(middleware) == (1, {"2xx": 1}, 0)
+    for more, expected in (({}, (1, {"5xx": 1}, 1)), ({"uwsgi.version": b"2"}, (1, {"2xx": 1}, 0))):
+        middleware = Middleware(replying(None))
+        assert Server(middleware, **more).call() is None
+        assert totals(middleware) == expected
     with pytest.raises(TypeError, match="not iterable"):
         Server(Middleware(replying(lambda: 7))).run()
 

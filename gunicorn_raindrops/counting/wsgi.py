@@ -16,33 +16,39 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from .outcome import class_of
+from .outcome import class_of, is_client_gone
 from .request import HeldSlot, Request
 
 FILE_WRAPPER = "wsgi.file_wrapper"
 
 
 def call(
-    app: Callable[..., Any], held: HeldSlot, ticket: int, environ: Any, start_response: Any
+    app: Callable[..., Any],
+    held: HeldSlot,
+    ticket: int,
+    environ: Any,
+    start_response: Any,
+    *,
+    made: type[Exchange] | None = None,
 ) -> Any:
     """Call the application for a request that was begun in `held`; returns what it returns, or a
-    proxy of that."""
-    exchange = Exchange(held, ticket, start_response)
+    proxy of that. `made`: the class of exchange, where it is no plain one."""
+    exchange = (made or Exchange)(held, ticket, start_response)
     wrapper = environ.get(FILE_WRAPPER)
     if wrapper is not None and not isinstance(wrapper, type):
         # uWSGI's is a function: what came from it cannot be told otherwise
         environ[FILE_WRAPPER] = partial(exchange.wrap, wrapper)
     try:
         body = app(environ, exchange.start_response)
-    except BaseException:
-        exchange.fail()
+    except BaseException as error:
+        exchange.fail(error)
         raise
     exchange.respond()
     if exchange.is_wrapped(body, wrapper):
         _watch(body, exchange)
         return body
     if body is None or isinstance(body, (bytes, str)):
-        exchange.finish()
+        exchange.take_odd(body, environ)
         return body
     return SizedBody(body, exchange) if hasattr(body, "__len__") else Body(body, exchange)
 
@@ -70,8 +76,8 @@ class Exchange(Request):
     def _write(self, write: Callable[[bytes], Any], data: bytes) -> Any:
         try:
             result = write(data)
-        except OSError:  # the server's, not the application's
-            self._client_gone = True
+        except OSError as error:
+            self._client_gone = is_client_gone(error, by_server=True)
             raise
         self.sent = self.sent or bool(data)
         return result
@@ -88,13 +94,25 @@ class Exchange(Request):
             return isinstance(body, wrapper)
         return body is not None and body is wrapped
 
-    def fail(self) -> None:
+    def fail(self, error: BaseException) -> None:
         """The application raised: servers answer 500 if they still can. If it raised since the
         client is gone, that is no error."""
         if self._client_gone:
-            self.finish()
+            self.end(class_of(self.status) if self.sent else 0)
         else:
             self.end(class_of(self.status) if self.sent else 5, failed=True)
+
+    def fail_closing(self, error: BaseException) -> None:
+        """What the application returned raised as it was closed, when all of it was sent."""
+        self.end(class_of(self.status), failed=True)
+
+    def take_odd(self, body: Any, environ: Any) -> None:
+        """The application has returned what is no iterable of bytes. Some servers take bytes and
+        str, one takes None; the others fail."""
+        if body is None and "uwsgi.version" not in environ:
+            self.fail(TypeError())
+        else:
+            self.finish()
 
     def exhaust(self) -> None:
         """The body is over; servers answer 500 to an application that never gave a status."""
@@ -127,8 +145,8 @@ class Body:
     def __iter__(self) -> Iterator[bytes]:
         try:
             self._next = iter(self._body).__next__
-        except BaseException:
-            self._exchange.fail()
+        except BaseException as error:
+            self._exchange.fail(error)
             raise
         return self
 
@@ -140,8 +158,8 @@ class Body:
         except StopIteration:
             self._exchange.exhaust()
             raise
-        except BaseException:
-            self._exchange.fail()
+        except BaseException as error:
+            self._exchange.fail(error)
             raise
         if chunk:
             self._exchange.sent = True
@@ -153,8 +171,8 @@ class Body:
         try:
             if close is not None:
                 close()
-        except BaseException:
-            self._exchange.end(class_of(self._exchange.status), failed=True)
+        except BaseException as error:
+            self._exchange.fail_closing(error)
             raise
         self._exchange.finish()
 

@@ -11,6 +11,8 @@ imported only when a worker of its class is used.
 from __future__ import annotations
 
 import importlib
+import sys
+from typing import Any
 
 from .base import Strategy
 
@@ -33,7 +35,8 @@ def strategy_for(worker_class: type) -> type[Strategy] | None:
         if found is not None:
             module, name = found
             if name == "Greenlets" and _runs_a_server(worker_class):
-                name = "AroundWSGI"
+                known = _is_gevents(worker_class)
+                module, name = ("pywsgi", "PyWSGI") if known else (module, "AroundWSGI")
             strategy: type[Strategy] = getattr(
                 importlib.import_module(f".{module}", __name__), name
             )
@@ -45,3 +48,15 @@ def _runs_a_server(worker_class: type) -> bool:
     """Tell whether gevent's own server, or another, serves in gunicorn's place. Only gevent's
     worker classes have this attribute."""
     return getattr(worker_class, "server_class", None) is not None
+
+
+def _is_gevents(worker_class: Any) -> bool:
+    """Tell whether that server is gevent's, with its handler."""
+    pywsgi = sys.modules.get("gevent.pywsgi")
+    server, handler = worker_class.server_class, worker_class.wsgi_handler
+    return (
+        pywsgi is not None
+        and isinstance(handler, type)
+        and issubclass(handler, pywsgi.WSGIHandler)
+        and issubclass(server, pywsgi.WSGIServer)
+    )

@@ -1,8 +1,8 @@
-"""Worker classes with one request per greenlet: gevent, eventlet and gevent_pywsgi.
+"""Worker classes with one request per greenlet: gevent and eventlet.
 
 gunicorn's own loop over a connection calls the hooks. They carry a request in a context variable,
-of which each greenlet has its own. The servers that run in gunicorn's place (gevent_pywsgi) call no
-hooks: there the wrapper of the application sees the whole of a request.
+of which each greenlet has its own. Servers that run in gunicorn's place call no hooks: there the
+wrapper of the application sees the whole of a request.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ class Greenlets(HookedStrategy):
 
 
 class AroundWSGI(Strategy):
-    """gevent_pywsgi, and other servers that run in a gevent worker: they call no hooks."""
+    """Servers other than gevent's own that run in a gevent worker: they call no hooks."""
+
+    exchange = wsgi.Exchange
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
@@ -105,12 +107,12 @@ class AroundWSGI(Strategy):
 
     def around(self, application: Application, app: StatusApp | None) -> Application:
         """Wrap a WSGI application."""
-        held, header = AttachedSlot(), self._header
+        held, header, made = AttachedSlot(), self._header, self.exchange
 
         def counted(environ: Any, start_response: Any) -> Any:
             ticket = held.begin(*wsgi.line_of(environ))
             if header is not None:
                 header.record_environ(expose.as_it_came(environ))
-            return wsgi.call(application, held, ticket, environ, start_response)
+            return wsgi.call(application, held, ticket, environ, start_response, made=made)
 
         return expose.wsgi(counted, app)

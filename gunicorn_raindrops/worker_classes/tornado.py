@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..counting import attached
+from ..counting import attached, wsgi
 from ..counting.attached import AttachedSlot
 from ..counting.outcome import class_of_code
 from ..counting.queue_header import QueueHeader
@@ -26,10 +26,37 @@ from .greenlets import AroundWSGI
 SWITCHING_PROTOCOLS = 101
 
 
+class Exchange(wsgi.Exchange):
+    """A request to tornado's WSGI container, which sends a response once it has the whole of it. It
+    answers nothing to the client of an application that fails."""
+
+    __slots__ = ()
+
+    def fail(self, error: BaseException) -> None:
+        """See the base class. An exit ends the worker, and is no error."""
+        self.end(0, failed=isinstance(error, Exception))
+
+    def fail_closing(self, error: BaseException) -> None:
+        """See the base class: nothing is sent before this."""
+        self.fail(error)
+
+    def exhaust(self) -> None:
+        """See the base class: without a status nothing is sent."""
+
+    def take_odd(self, body: Any, environ: Any) -> None:
+        """See the base class: the container takes nothing odd but what is empty."""
+        if body is None or len(body):
+            self.fail(TypeError())
+        else:
+            self.finish()
+
+
 class Tornado(AroundWSGI):
     """tornado. A WSGI application runs on its loop, one request at a time, unless it comes in a
     container with an executor. An application of tornado's own has no such limit, and cannot show
     the status."""
+
+    exchange = Exchange
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""

@@ -25,7 +25,9 @@ def named(module, name, *bases, **attributes):
     return made
 
 
-Gevent = named("gunicorn.workers.ggevent", "GeventWorker", AsyncWorker, server_class=None)
+Gevent = named(
+    "gunicorn.workers.ggevent", "GeventWorker", AsyncWorker, server_class=None, wsgi_handler=None
+)
 
 
 @pytest.mark.parametrize(
