@@ -53,6 +53,7 @@ counters = module(
         "histogram",
         "scoreboard",
         "reading",
+        "untracked",
         "process",
         "nowait",
         "forks",

@@ -30,7 +30,7 @@
  * busy, busy_turn, busy_step: see busy.h. exited: any process that counts an end, by compare-and-swap.
  * entries: a seqlock each, written by the owner's threads; see entry.h.
  * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
- * marks: see marks.h. exits, kills, untracked: only added to, by arbiters and workers (relaxed).
+ * marks: see marks.h. untracked: see untracked.h. exits, kills: only added to, by arbiters and workers (relaxed).
  * used: raised before a slot is claimed, so a reader that sees an owner looks far enough; a reader
  *     that sees it late misses a slot that was claimed a moment ago.
  * The rest of the header: the process that adopts the pages, before any other process uses them.
@@ -50,9 +50,10 @@
 
 /* cffi: begin */
 enum {
-	GRD_LAYOUT_VERSION = 3,
+	GRD_LAYOUT_VERSION = 4,
 	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
 	GRD_SLOT_SIZE = 12288,
+	GRD_TALLIES = 48,
 	GRD_MAX_SLOTS = 65536           /* whatever a header says: reading costs memory for each */
 };
 
@@ -148,6 +149,11 @@ struct grd_marks {              /* see marks.h */
 	uint64_t seconds[GRD_MARK_SECONDS][GRD_MARKS];
 };
 
+struct grd_tally {            /* a process that counts workers without a slot */
+	uint64_t word;          /* their number, above the owner word of the process; 0: free */
+	uint64_t namespace;     /* the process's, above the low bits of that word */
+};
+
 struct grd_header {
 	char magic[8];
 	uint32_t version;
@@ -159,14 +165,14 @@ struct grd_header {
 	int64_t unix_offset;    /* Unix time less CLOCK_MONOTONIC at that instant, ns */
 	char boot_id[GRD_BOOT_ID_SIZE]; /* of the boot whose pids and instants stand here */
 	uint64_t pid_namespace; /* of the process that adopted the pages: an inode; 0: unknown */
-	uint64_t untracked;     /* workers alive that found no free slot */
+	uint64_t joinable;      /* 1: processes may join by the file; 0: it is an arbiter's */
 	uint64_t used;          /* slots from here on have never been claimed */
 	uint64_t exits[GRD_EXIT_CAUSES];
 	uint64_t kills;         /* how many have been kept below, in turn */
 	struct grd_kill killed[GRD_KILLS_KEPT];
-	uint64_t joinable;      /* 1: processes may join by the file; 0: it is an arbiter's */
-	uint64_t padding[2];    /* to a cache line that every request writes to */
+	uint64_t padding[3];    /* to a cache line that every request writes to */
 	struct grd_marks marks;
+	struct grd_tally untracked[GRD_TALLIES];
 };
 
 struct grd_slot {
@@ -254,6 +260,10 @@ GRD_LENGTH(grd_marks, seconds, 64);
 GRD_LENGTH(grd_marks, seconds[0], 3);
 _Static_assert((GRD_MARK_SECONDS & (GRD_MARK_SECONDS - 1)) == 0, "seconds go round evenly");
 
+GRD_AT(grd_tally, word, 0);
+GRD_AT(grd_tally, namespace, 8);
+GRD_SIZE(grd_tally, 16);
+
 GRD_AT(grd_header, magic, 0);
 GRD_AT(grd_header, version, 8);
 GRD_AT(grd_header, header_size, 12);
@@ -264,13 +274,13 @@ GRD_AT(grd_header, created, 32);
 GRD_AT(grd_header, unix_offset, 40);
 GRD_AT(grd_header, boot_id, 48);
 GRD_AT(grd_header, pid_namespace, 88);
-GRD_AT(grd_header, untracked, 96);
+GRD_AT(grd_header, joinable, 96);
 GRD_AT(grd_header, used, 104);
 GRD_AT(grd_header, exits, 112);
 GRD_AT(grd_header, kills, 160);
 GRD_AT(grd_header, killed, 168);
-GRD_AT(grd_header, joinable, 1576);
 GRD_AT(grd_header, marks, 1600);
+GRD_AT(grd_header, untracked, 3200);
 GRD_LENGTH(grd_header, exits, 6);
 GRD_LENGTH(grd_header, killed, 8);
 _Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "the level has a line of its own");

@@ -268,11 +268,6 @@ void grd_record_kill(struct grd_header *header, const struct grd_kill *killed)
 	grd_store_release(&kept->turn, turn);
 }
 
-void grd_add_untracked(struct grd_header *header, int64_t n)
-{
-	grd_add_relaxed(&header->untracked, (uint64_t)n);
-}
-
 void grd_saw_queued(struct grd_header *header, uint64_t queued)
 {
 	grd_marks_raise(&header->marks, grd_now(), GRD_MARK_QUEUED, queued);

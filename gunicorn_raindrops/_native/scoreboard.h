@@ -68,7 +68,6 @@ int grd_exit(struct grd_header *header, struct grd_slot *slot, uint64_t owner, u
 /* Keep what is known of a worker that was killed, in place of the record kept longest. */
 void grd_record_kill(struct grd_header *header, const struct grd_kill *killed);
 
-void grd_add_untracked(struct grd_header *header, int64_t n);
 void grd_saw_queued(struct grd_header *header, uint64_t queued);
 uint64_t grd_last_mark(const struct grd_header *header);        /* see grd_marks_last */
 /* cffi: end */

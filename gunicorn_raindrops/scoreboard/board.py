@@ -169,6 +169,7 @@ class Scoreboard(BoardReader):
             for i in range(self._used()):  # its pids and its instants say nothing here
                 lib.grd_forget(header, self._slots + i, last)
             header.marks = ffi.new("struct grd_marks *")[0]
+            self._untracked.clear()
         now = time.monotonic_ns()
         header.version = layout.VERSION
         header.header_size = layout.HEADER_SIZE
@@ -179,10 +180,10 @@ class Scoreboard(BoardReader):
         header.unix_offset = time.time_ns() - now
         header.boot_id = boot.ljust(lib.GRD_BOOT_ID_SIZE, b"\0")
         header.pid_namespace = lib.grd_pid_namespace()
-        header.untracked = 0
         header.joinable = joinable
         header.magic = layout.MAGIC
         self._reaper.reap_all_but_ours(self._used())
+        self._untracked.reap_all_but_ours()
 
     # The arbiter's side.
 
@@ -230,15 +231,17 @@ class Scoreboard(BoardReader):
     def reap(self) -> None:
         """Free every slot whose owner is dead, of this process's PID namespace."""
         self._reaper.reap(self._used())
+        self._untracked.reap()
 
     def reap_abandoned(self) -> None:
         """Free the slots of those whom this process found dead at its last call, too: their arbiter
         has had its time to free them, and to record how they ended."""
         self._reaper.reap_abandoned(self._used())
+        self._untracked.reap()
 
     def add_untracked(self, n: int) -> None:
         """Count a worker without a slot (1), or one less (-1)."""
-        lib.grd_add_untracked(self._header, n)
+        self._untracked.add(_owner(), n)
 
     # The worker's side.
 

@@ -61,7 +61,7 @@ def _is_unbegun(fd: int, size: int) -> bool:
     if size > length_of(MAX_SLOTS):
         return False
     page = os.pread(fd, HEADER_SIZE, 0)
-    begin, end = len(MAGIC), ffi.offsetof("struct grd_header", "untracked")
+    begin, end = len(MAGIC), ffi.offsetof("struct grd_header", "used")
     words = page[begin:end]
     if words.strip(b"\0") and words[: len(_VERSION)] != _VERSION:
         return False

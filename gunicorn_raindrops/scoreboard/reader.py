@@ -19,6 +19,7 @@ from .._native._counters import ffi, lib
 from . import decode, exits, layout
 from .liveness import Liveness
 from .records import HEADER, SOCKET, Marks, Reading
+from .untracked import Untracked
 
 MARK_SECONDS: int = lib.GRD_MARK_SECONDS - 1
 """For how long high-water marks are kept."""
@@ -39,6 +40,7 @@ class BoardReader:
         self._header = ffi.cast("struct grd_header *", base)
         self._slots = ffi.cast("struct grd_slot *", base + layout.HEADER_SIZE)
         self._liveness = Liveness()
+        self._untracked = Untracked(self._header)
 
     @property
     def created(self) -> float:
@@ -75,7 +77,7 @@ class BoardReader:
             raise OSError("the scoreboard's file was cut short while it was in use")
         return Reading(
             slots=self.slots,
-            untracked=self._header.untracked,
+            untracked=self._untracked.read(),
             responses=tuple(totals.responses),
             rows=tuple(map(decode.slot, self._liveness.living(words, found))),
             request_seconds=decode.distribution(totals.request),

@@ -29,6 +29,7 @@
 #include "reading.h"
 #include "requests.h"
 #include "scoreboard.h"
+#include "untracked.h"
 #include "words.h"
 
 enum { SLOTS = 3, MOST_TICKETS = 64 };
@@ -119,6 +120,20 @@ static void do_release(void)
 	grd_detach();
 }
 
+static void do_untracked(void)
+{
+	struct grd_slot_record found[GRD_TALLIES];
+	struct grd_owner process = {.who = grd_who(1 + rnd(GRD_TALLIES + 5), rnd(9)),
+				    .namespace = rnd(3)};
+	uint32_t count;
+
+	grd_add_untracked(header, &process, (int64_t)rnd(5) - 2);
+	count = grd_list_untracked(header, found);
+	require(count <= GRD_TALLIES, "no more tallies than there is room for");
+	if (count && !rnd(10))
+		grd_free_untracked(header, found[count - 1].slot, found[count - 1].owner);
+}
+
 static void do_reap(void)
 {
 	grd_settle_free(slots, SLOTS);
@@ -131,7 +146,7 @@ static void do_reap(void)
 		owners[slot] = (struct held){0};
 	}
 	grd_saw_queued(header, state);
-	grd_add_untracked(header, (int64_t)rnd(3) - 1);
+	do_untracked();
 }
 
 /* --- what requests do --- */

@@ -185,6 +185,27 @@ def test_upgrade_twice(serve, gunicorn, worker_class, tmp_path):
             assert "another server's" in warning
 
 
+def test_an_arbiter_killed_in_an_upgrade_leaves_none_untracked(serve, gunicorn):
+    """What it has counted goes with it; the workers without a slot are the new generation's."""
+    env = {"RAINDROPS_MAX_WORKERS": "1"}
+    with serve("--workers", "3", gunicorn=gunicorn, env=env) as server:
+        eventually(lambda: server.status()["untracked"] == 2, "two untracked")
+        before = set(server.workers())
+        server.send(signal.SIGUSR2)
+
+        def second():
+            found = [pid for pid in set(server.workers()) - before if len(children(pid)) == 3]
+            return found and found[0]
+
+        server.arbiters.append(eventually(second, "a second generation"))
+        eventually(lambda: server.status()["untracked"] == 5, "those of both")
+        server.end(server.process.pid, signal.SIGKILL)
+        eventually(lambda: server.told().get("untracked") == 3, "those of the second", 5)
+        for pid in before:  # they see it when they next wake
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_upgrade_with_winch(serve, gunicorn):
     """As gunicorn's manual does it: USR2, WINCH to the old arbiter, and then QUIT."""
     with serve("--workers", "2", "--daemon", env=STAYS, gunicorn=gunicorn) as server:

@@ -737,14 +737,14 @@ def test_the_pages_describe_themselves(tmp_path):
         offset,
         boot,
         space,
-        untracked,
+        joinable,
     ) = HEADER.unpack_from(content)
-    assert (magic, version) == (b"raindrop", 3)
+    assert (magic, version) == (b"raindrop", 4)
     assert (header_size, slot_size, slots) == (HEADER_SIZE, SLOT, 5)
     assert length == HEADER_SIZE + 5 * SLOT == len(content)
     assert abs(created / 1e9 - time.monotonic()) < 10
     assert abs(offset / 1e9 - before) < 10
-    assert untracked == 0
+    assert joinable == 0
     if sys.platform == "linux":
         name = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
         assert boot.rstrip(b"\0") == name
