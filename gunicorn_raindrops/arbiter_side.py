@@ -18,7 +18,6 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from . import handover
-from .listeners.addresses import Address
 from .sampler import Sampler
 from .scoreboard import exits
 from .scoreboard.app_counters import UserCounters, find
@@ -27,7 +26,7 @@ from .scoreboard.claims import Claims, Ended, PidOf
 from .settings import Settings
 from .snapshot import Arbiter
 from .status import app as status
-from .status.listener import StatusListener
+from .status.listener import StatusListener, same_port
 from .worker_side import Warn, WorkerSide
 
 KEPT = ("file", "max_workers")
@@ -273,7 +272,7 @@ class ArbiterSide:
     def _move(self, old: Settings, alone: bool) -> None:
         """Listen on the new status address; where that cannot be, go on with the old one."""
         before, self._listener = self._listener, None
-        if before is not None and alone and _same_port(old.address, self.settings.address):
+        if before is not None and alone and same_port(old.address, self.settings.address):
             before.close()
             before = None
         self.open()
@@ -312,10 +311,3 @@ def defer_accept(sockets: list[Any], on: bool) -> None:
     for sock in sockets:
         if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_DEFER_ACCEPT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(on))
-
-
-def _same_port(one: Address | None, other: Address | None) -> bool:
-    """Tell whether two addresses might not be listened on at once."""
-    if one is None or other is None or socket.AF_UNIX in (one[0], other[0]):
-        return False
-    return bool(one[1][1] == other[1][1] != 0)

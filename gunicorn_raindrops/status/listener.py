@@ -182,3 +182,10 @@ def _remove_stale(path: str) -> None:
             Path(path).unlink()
         finally:
             probe.close()
+
+
+def same_port(one: Address | None, other: Address | None) -> bool:
+    """Tell whether two addresses might not be listened on at once."""
+    if one is None or other is None or _socket.AF_UNIX in (one[0], other[0]):
+        return False
+    return bool(one[1][1] == other[1][1] != 0)
