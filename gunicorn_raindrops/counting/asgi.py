@@ -10,8 +10,9 @@ What must be true:
   without `more_body`, or the last trailers if the start announced trailers.
 - A status counts when the server has taken the start. A start that was refused, cancelled or never
   awaited leaves the response without a class.
-- The client is gone when `receive` returns `http.disconnect` or the server's `send` raises OSError.
-  What the application raises from then on is no error. Neither is a cancellation.
+- The client is gone when `receive` returns `http.disconnect`, or the server's `send` raises an
+  error that says so (see `outcome`), which that of a file which it cannot open does not. What the
+  application raises from then on is no error. Neither is a cancellation.
 - If the application raises before it has given a status, or returns without one, the server
   answers 500, and that counts. Starlette sends its own 500, then raises: that is an error, although
   the request has ended. After any other response, it was a background task that raised.
@@ -38,7 +39,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from .._native._objects import ERROR
-from .outcome import class_of_code
+from .outcome import class_of_code, is_client_gone
 from .request import CALLING, ENDED, WRITING, HeldSlot
 
 Scope = MutableMapping[str, Any]
@@ -161,8 +162,9 @@ class Exchange:
             self.untouched = False
         try:
             await self.server_send(message)
-        except OSError:
-            self.client_gone = True
+        except OSError as error:
+            if is_client_gone(error, by_server=True):
+                self.client_gone = True
             raise
         if kind == _START:
             self.hundreds = _HUNDREDS.get(message.get("status"), 0)

@@ -6,6 +6,7 @@ stands between the two, in the attached slot and in one that a process holds its
 
 import asyncio
 import contextlib
+import errno
 import gc
 import inspect
 import os
@@ -312,8 +313,12 @@ def test_no_memory_is_left_behind(within):
 
 @pytest.mark.parametrize(
     ("error", "hundreds", "errors"),
-    [(OSError("gone"), 0, 0), (RuntimeError("a second start"), 5, 1)],
-    ids=["client", "server"],
+    [
+        (OSError("gone"), 0, 0),
+        (FileNotFoundError(errno.ENOENT, "the server's"), 5, 1),
+        (RuntimeError("a second start"), 5, 1),
+    ],
+    ids=["client", "file", "server"],
 )
 @pytest.mark.parametrize("how", ["coroutine", "future", "called"])
 @pytest.mark.parametrize("wrapped", [False, True])
