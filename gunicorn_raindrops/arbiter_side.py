@@ -79,7 +79,7 @@ class ArbiterSide:
             settings, warn, tell, info: see the class.
             environ: of this process. What an earlier arbiter has left there is taken over.
         """
-        side, inherited = cls(settings, warn, tell, info), handover.Inherited(environ)
+        side, inherited = cls(settings, warn, tell, info), handover.Inherited(environ, warn)
         side._use(inherited.board() or side._make_board())
         side._kept |= inherited.kept()
         side._warn_of_kept()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -162,10 +163,22 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take
     return slots.BoardSlotOfProcess(board), take
 
 
+def _loop_runs() -> bool:
+    """Tell whether an event loop runs in this thread: no server forks after that. Starlette makes
+    what add_middleware was given there, at the first request."""
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None
+
+
 def _open(settings: Settings, warn: Warn) -> Scoreboard:
     if settings.file is None:
         if multiprocessing.parent_process() is not None:
             warn("this process was spawned: without a file it counts its own requests alone")
+        elif _loop_runs():
+            warn(
+                "made while an event loop runs, so after any fork: without a file it counts the "
+                "requests of its own process alone"
+            )
         return Scoreboard(settings.max_workers)
     try:
         return slots.share(settings.max_workers, settings.file)

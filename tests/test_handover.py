@@ -1,15 +1,21 @@
 """What one arbiter leaves to the next: taken over as it was left, and nothing else."""
 
+import contextlib
 import json
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gunicorn_raindrops import Struct
 from gunicorn_raindrops.handover import INHERITED, Inherited, hand_over
 from gunicorn_raindrops.scoreboard.app_counters import UserCounters
 from gunicorn_raindrops.scoreboard.board import Scoreboard
+
+from .conftest import descriptors
 
 BIND = "127.0.0.1:9180"
 KEPT = {"file": None, "max_workers": 3}
@@ -53,7 +59,7 @@ def test_the_scoreboard_goes_on(fork, board):
     board.add_untracked(5)
 
     def part(environ):
-        inherited = Inherited(environ)
+        inherited = Inherited(environ, pytest.fail)
         assert environ == {}
         found = inherited.board()
         assert (found.slots, found.read().untracked) == (3, 5)
@@ -80,7 +86,7 @@ def test_the_status_listener(fork, board, bind):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def part(environ):
-            inherited = Inherited(environ)
+            inherited = Inherited(environ, pytest.fail)
             inherited.board()
             found = inherited.listener(bind)
             if bind == BIND:
@@ -100,7 +106,7 @@ def test_the_users_counters(fork, board, struct):
     stats = Stats(orders=7)
 
     def part(environ):
-        inherited = Inherited(environ)
+        inherited = Inherited(environ, pytest.fail)
         inherited.board()
         after = struct()
         inherited.counters(UserCounters(after, 3))
@@ -112,7 +118,7 @@ def test_the_users_counters(fork, board, struct):
 
 def test_nothing_was_left():
     """As at an ordinary start."""
-    inherited = Inherited({})
+    inherited = Inherited({}, pytest.fail)
     assert inherited.board() is None
     assert inherited.kept() == {}
     assert inherited.listener(BIND) is None
@@ -127,11 +133,108 @@ def test_nothing_was_left():
      '{"pid": %d, "board": [-1, 2], "kept": 3}', '{"pid": %d, "board": ["a", 2], "kept": [1]}'],
 )  # fmt: skip
 def test_a_variable_that_means_nothing(value):
-    """Nothing is taken over from it, and nothing raised."""
-    inherited = Inherited({INHERITED: value.replace("%d", str(os.getppid()))})
+    """Nothing is taken over from it, and nothing raised; there is one warning."""
+    warnings = []
+    value = value.replace("%d", str(os.getppid()))
+    inherited = Inherited({INHERITED: value}, warnings.append)
     assert inherited.kept() == {}
     assert inherited.board() is None
     assert inherited.listener(BIND) is None
+    assert len(warnings) == 1
+    assert INHERITED in warnings[0]
+
+
+NUMBERS = st.one_of(
+    st.integers(), st.integers(0, 64), st.floats(), st.sampled_from([2**31, 2**63, 2**64, 10**400])
+)
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+FIELDS = ["pid", "kept", "board", "status", "bind", "file", "counters", "shape"]
+
+
+def taken(variable, stats):
+    """Take over all that a variable says, as an arbiter does; return the warnings."""
+    warnings = []
+    inherited = Inherited({INHERITED: variable}, warnings.append)
+    inherited.board()
+    assert type(inherited.kept()) is dict
+    inherited.counters(UserCounters(stats, 3))
+    inherited.listener(BIND)
+    inherited.file()
+    return warnings
+
+
+@given(
+    changes=st.dictionaries(st.sampled_from(FIELDS), ANYTHING),
+    missing=st.sets(st.sampled_from(FIELDS)),
+    extra=st.dictionaries(st.text(max_size=5), ANYTHING, max_size=2),
+)
+@settings(deadline=None, max_examples=200)
+def test_whatever_a_variable_says(changes, missing, extra):
+    """It is one warning at most, and never an exception. Descriptors that it does not name with
+    their inodes stay open."""
+    before = descriptors()
+    file = os.memfd_create("kept")
+    named = [file, os.fstat(file).st_ino]
+    left = {"pid": os.getppid(), "kept": KEPT, "board": named, "status": named, "bind": BIND}
+    left |= {"counters": [named], "shape": [], **extra, **changes}
+    left = {name: value for name, value in left.items() if name not in missing}
+    with Stats() as stats:
+        warnings = taken(json.dumps(left), stats)
+    assert len(warnings) <= 1
+    if set(changes) & {"board", "status"} and not missing and left["pid"] == os.getppid():
+        assert len(warnings) == 1
+    with contextlib.suppress(OSError):
+        os.close(file)
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["[" * 100_000, '{"pid":' * 100_000, "1" * 100_000, "NaN", "\udcff", '{"pid": 1e999}', "\0"],
+    ids=range(7),
+)
+def test_a_variable_that_json_does_not_like(variable):
+    """The same."""
+    with Stats() as stats:
+        assert len(taken(variable, stats)) == 1
+
+
+def test_a_scoreboard_that_cannot_be_used(fork):
+    """As one of another version: what came with it is closed, for an address that we listen on
+    cannot be listened on again."""
+
+    def part(environ):
+        warnings = []
+        inherited = Inherited(environ, warnings.append)
+        assert inherited.board() is None
+        assert inherited.listener(BIND) is None
+        left = json.loads(environ_left[0])
+        for fd, _ in (left["board"], left["status"], *left["counters"]):
+            with pytest.raises(OSError):
+                os.fstat(fd)
+        assert len(warnings) == 1
+
+    environ_left = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    stats = Stats()
+
+    def left():
+        fd = os.memfd_create("foreign")
+        foreign = SimpleNamespace(fileno=lambda: fd)
+        counters = UserCounters(stats, 3)
+        environ = hand_over(foreign, KEPT, listener=listener, bind=BIND, counters=counters)
+        environ_left.append(environ[INHERITED])
+        return environ
+
+    as_child(fork, left, part)
+    listener.close()
+    stats.close()
 
 
 def edited(environ, **changes):
@@ -142,14 +245,15 @@ def test_a_variable_that_is_not_our_parents(fork, board):
     """The environment outlives its meaning: the numbers are other descriptors by now."""
 
     def part(environ):
-        assert Inherited(edited(environ, pid=os.getpid())).board() is None
+        assert Inherited(edited(environ, pid=os.getpid()), pytest.fail).board() is None
 
     as_child(fork, lambda: hand_over(board, KEPT), part)
 
 
 @pytest.mark.parametrize("what", ["inode", "kind", "closed"])
 def test_a_descriptor_that_is_something_else(fork, board, what):
-    """It is not touched, and nothing that belongs to the scoreboard is taken over without it."""
+    """It is not touched, and nothing that belongs to the scoreboard is taken over without it. There
+    is one warning."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def part(environ):
@@ -159,12 +263,19 @@ def test_a_descriptor_that_is_something_else(fork, board, what):
             "kind": (listener.fileno(), os.fstat(listener.fileno()).st_ino),
             "closed": (os.sysconf("SC_OPEN_MAX"), inode),
         }[what]
-        inherited = Inherited(edited(environ, board=other))
+        warnings = []
+        inherited = Inherited(edited(environ, board=other), warnings.append)
         assert inherited.board() is None
         assert inherited.kept() == {}
         assert inherited.listener(BIND) is None
+        assert len(warnings) == 1
         assert os.get_inheritable(fd)
-        os.fstat(listener.fileno())
+        if what == "kind":  # it is not known which of the two it is
+            os.fstat(listener.fileno())
+        else:
+            with pytest.raises(OSError):
+                os.fstat(listener.fileno())
+            listener.detach()
 
     as_child(fork, lambda: hand_over(board, KEPT, listener=listener, bind=BIND), part)
     listener.close()

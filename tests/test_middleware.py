@@ -1003,3 +1003,20 @@ def test_asgi_token_and_head():
     code, body = Client(middleware, "/_raindrops", headers=bearer).run()
     assert (code, body[:8]) == (200, b"calling:")
     assert Client(middleware, "/_raindrops", "HEAD", headers=bearer).run() == (200, b"")
+
+
+@pytest.mark.parametrize("middleware", [Middleware, ASGIMiddleware])
+def test_made_while_an_event_loop_runs(middleware, caplog, tmp_path):
+    """As by Starlette's add_middleware, at the first request: each process would count alone, so
+    there is a warning, unless a file makes them one."""
+
+    async def make(**keywords):
+        middleware(lambda *args: None, **keywords)
+
+    asyncio.run(make(file=str(tmp_path / "shared")))
+    middleware(lambda *args: None)
+    assert caplog.messages == []
+    asyncio.run(make())
+    (message,) = caplog.messages
+    assert "event loop" in message
+    assert "file" in message

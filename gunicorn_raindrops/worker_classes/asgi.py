@@ -78,7 +78,9 @@ class Uvicorn(AroundASGI):
 
         @functools.wraps(shutdown)
         def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
-            worker.nr = self.server_state.total_requests
+            worker.nr, limit = self.server_state.total_requests, self.config.limit_max_requests
+            if limit is not None:  # a subclass may set another one than gunicorn's
+                worker.max_requests = limit
             return shutdown(self, *args, **kwargs)
 
         server.shutdown = counted

@@ -301,3 +301,28 @@ def test_a_queue_that_nobody_looked_at(serve, gunicorn):
         found = marks(server, first)
         assert (found["since"]["queued"], found["10s"]["queued"]) == (1, 1)
         assert server.status()["listeners"][0]["queued"] == 0
+
+
+OWN_LIMIT = """
+from {module} import UvicornWorker
+
+class Worker(UvicornWorker):
+    CONFIG_KWARGS = {{**UvicornWorker.CONFIG_KWARGS, "limit_max_requests": 2}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("gunicorn", "module"), [("current", "uvicorn_worker"), ("23", "uvicorn.workers")]
+)
+def test_uvicorns_own_limit(serve, gunicorn, module, tmp_path):
+    """A subclass's limit_max_requests ends a worker as gunicorn's max_requests does."""
+    CLASSES[f"{module}.UvicornWorker"].available(gunicorn)
+    (tmp_path / "limited.py").write_text(OWN_LIMIT.format(module=module))
+    args, env = ["--worker-class", "limited.Worker"], {"PYTHONPATH": str(tmp_path)}
+    with serve(*args, gunicorn=gunicorn, app="asgi_apps:app", env=env) as server:
+        server.ready(1)
+        for _ in range(2):
+            server.get("/")
+        eventually(lambda: server.status()["exits"]["max_requests"] == 1, "the worker's end")
+        assert server.status()["exits"]["graceful"] == 0
+        server.kill()
