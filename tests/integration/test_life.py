@@ -190,6 +190,7 @@ def test_an_arbiter_killed_in_an_upgrade_leaves_none_untracked(serve, gunicorn):
     env = {"RAINDROPS_MAX_WORKERS": "1"}
     with serve("--workers", "3", gunicorn=gunicorn, env=env) as server:
         eventually(lambda: server.status()["untracked"] == 2, "two untracked")
+        eventually(lambda: len(server.workers()) == 3, "all forked")  # it is counted before that
         before = set(server.workers())
         server.send(signal.SIGUSR2)
 

@@ -57,7 +57,7 @@ def ask(server, path, body=b""):
     if body:
         head += b"Transfer-Encoding: chunked\r\n"
     with connect(server.address) as client:
-        client.settimeout(1)
+        client.settimeout(1)  # tornado keeps a connection open to which it sends nothing
         client.sendall(head + b"\r\n" + body)
         answer = b""
         with contextlib.suppress(OSError):

@@ -611,17 +611,13 @@ def test_a_crowd(serve, listener):
             assert parsed(read(sock))[::2] == (200, TEXT)
 
 
-FORKERS = {"Python": os.fork, "C": lambda: ctypes.PyDLL(None).fork()}
-
-
-@pytest.mark.parametrize("by", FORKERS)
-def test_a_child_of_a_worker_does_not_keep_the_address(serve, listener, by):
-    """Whoever forks it: the next server can have the address, and no client waits for the child.
-    The descriptor's number stays taken: the child's objects would close another's."""
+def test_a_child_of_a_worker_does_not_keep_the_address(serve, listener):
+    """The next server can have the address, and no client waits for the child. The descriptor's
+    number stays taken: the child's objects would close another's."""
 
     def prepare(link):
         number = listener.fileno()
-        child = FORKERS[by]()
+        child = os.fork()
         if not child:
             with contextlib.suppress(BaseException):
                 link.say(b"empty" if listener.getsockname() == "" else b"address")
