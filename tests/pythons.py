@@ -6,14 +6,15 @@ from wheels import PYENV, environment, pytest, pythons, wheel_and_tests
 
 AT_ONCE = ["-n", "4", "--dist", "worksteal"]
 
-# Everything but the integration tests, and of those what shows that a server counts. The fuzzer
-# compiles the sources, which a wheel's tests have not beside them, and knows no Python.
+# Everything but the integration tests, and of those what shows that a server counts. The fuzzers
+# compile the sources, which a wheel's tests have not beside them, and know no Python.
 TESTS = [
     [
         *AT_ONCE,
         "tests",
         "--ignore=tests/integration",
         "--ignore=tests/listeners/test_inet_diag_fuzz.py",
+        "--ignore=tests/scoreboard/test_scoreboard_fuzz.py",
     ],
     [*AT_ONCE, "tests/integration/test_ways_in.py", "-k", "shipped and current"],
     [*AT_ONCE, "tests/integration/test_exact.py", "-k", "current-sync"],

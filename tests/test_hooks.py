@@ -623,7 +623,8 @@ def test_the_request_path_is_short(monkeypatch, strategy, users):
                 hook(*args)
             finally:
                 sys.setprofile(None)
-            assert len(frames) == 2, frames
+            # before 3.11 Python has no sys.exception, and ours is a frame more
+            assert len([name for name in frames if name != "_error"]) == 2, frames
 
 
 # The status on the application's own listeners.
