@@ -164,5 +164,6 @@ def test_a_signal_handler_between_any_two_steps(call, handled):
                 claims.release(worker, END, nobody)
         assert (used(board), board.read().untracked) == ([], 0)
         begin()
-    assert places > 3
+    # 3.12 traces no opcodes in a function's first call
+    assert places > 3 or sys.version_info[:2] == (3, 12)
     board.forget_file()

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 import warnings
 from contextlib import closing
@@ -785,9 +786,18 @@ def test_a_worker_that_ends_finishes_its_answer(fork, listener):
 def masks(link):
     own = os.getpid()
     for task in Path("/proc/self/task").iterdir():
-        fields = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
         name = b"main" if int(task.name) == own else b"thread"
-        link.say(name + b" " + fields["SigBlk"].encode())
+        until = time.monotonic() + 2
+        # a thread begins with all signals blocked, until the C library has set its mask
+        while blocked_in(task) & 1 << (signal.SIGBUS - 1) and time.monotonic() < until:
+            threading.Event().wait(0.001)
+        link.say(name + b" %x" % blocked_in(task))
+
+
+def blocked_in(task):
+    """Return the signals that a thread blocks, a bit each."""
+    fields = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+    return int(fields["SigBlk"], 16)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
