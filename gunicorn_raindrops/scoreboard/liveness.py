@@ -12,6 +12,7 @@ asked only whether the pid is there, and no zombie, which takes one or two.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .._native._counters import lib
@@ -44,15 +45,22 @@ class Liveness:
     def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}
 
-    def living(self, words: Any, count: int) -> list[Any]:
-        """Return those of `count` records, a `struct grd_slot_record[]`, whose owner lives."""
-        namespace, now = lib.grd_pid_namespace(), time.monotonic()
-        return [words[i] for i in range(count) if self._lives(words[i], namespace, now)]
+    def living(self, words: Any, count: int) -> Iterator[Any]:
+        """Yield those of `count` records, a `struct grd_slot_record[]`, whose owner lives.
 
-    def dead(self, words: Any, count: int) -> list[Any]:
-        """Return those of `count` records whose owner does not live."""
+        Each is good until the next one: an element of an array does not keep the array, but the
+        iteration does."""
         namespace, now = lib.grd_pid_namespace(), time.monotonic()
-        return [words[i] for i in range(count) if not self._lives(words[i], namespace, now)]
+        for i in range(count):
+            if self._lives(words[i], namespace, now):
+                yield words[i]
+
+    def dead(self, words: Any, count: int) -> Iterator[Any]:
+        """Yield those of `count` records whose owner does not live; see `living`."""
+        namespace, now = lib.grd_pid_namespace(), time.monotonic()
+        for i in range(count):
+            if not self._lives(words[i], namespace, now):
+                yield words[i]
 
     def lives(self, words: Any) -> bool:
         """Tell whether the owner of a `struct grd_slot_record` lives."""

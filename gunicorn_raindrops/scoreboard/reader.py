@@ -114,10 +114,10 @@ class BoardReader:
         return sum(calling for calling, _ in each), sum(writing for _, writing in each)
 
     def _living(self) -> Iterator[Any]:
-        """Yield the words of the slots whose owner lives. They are good until the next one."""
+        """Iterate over the words of the slots whose owner lives; see `Liveness.living`."""
         used = self._used()
-        words = ffi.new("struct grd_slot_record[]", used)  # what is listed of it does not keep it
-        yield from self._liveness.living(words, lib.grd_list(self._slots, used, words))
+        words = ffi.new("struct grd_slot_record[]", used)
+        return self._liveness.living(words, lib.grd_list(self._slots, used, words))
 
 
 def open_read_only(source: int | str | os.PathLike[str]) -> BoardReader:

@@ -3,10 +3,11 @@
 import os
 import sys
 import types
+import weakref
 
 import pytest
 
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native._counters import ffi, lib
 from gunicorn_raindrops.scoreboard import liveness
 from gunicorn_raindrops.scoreboard.board import CLAIMED, READY
 from gunicorn_raindrops.scoreboard.liveness import Liveness, lives
@@ -136,3 +137,14 @@ def test_zombies_are_dead(fork):
     assert lib.grd_process_start(child.pid) == -1
     child.wait()
     assert not lives(child.pid)
+
+
+def test_what_is_listed_keeps_its_memory():
+    """As long as it is iterated over: an element of a cffi array does not keep the array."""
+    words = ffi.new("struct grd_slot_record[]", 2)
+    for i in range(2):  # of another PID namespace, so nobody here can say that it is dead
+        words[i].is_namespace_known, words[i].namespace, words[i].calling = 1, 1, 7
+    kept = weakref.ref(words)
+    listed = Liveness().living(words, 2)
+    del words
+    assert [(record.calling, kept() is None) for record in listed] == [(7, False)] * 2
