@@ -13,25 +13,6 @@ from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.listener import StatusListener, open_listener
 
 
-@pytest.fixture(params=["inet", "inet6", "unix"])
-def any_listener(request, tmp_path):
-    bind = {"inet": "127.0.0.1:0", "inet6": "[::1]:0", "unix": f"unix:{tmp_path}/s"}
-    with closing(open_listener(load({"bind": bind[request.param]}, {}).address)) as listener:
-        yield listener
-
-
-@pytest.fixture
-def listener():
-    with closing(open_listener((socket.AF_INET, ("127.0.0.1", 0)))) as listener:
-        yield listener
-
-
-@pytest.fixture
-def unix(tmp_path):
-    with closing(open_listener((socket.AF_UNIX, f"{tmp_path}/s"))) as listener:
-        yield listener
-
-
 def test_listener(any_listener):
     """It listens, does not block, and is not inherited by what is executed."""
     assert any_listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)

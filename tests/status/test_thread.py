@@ -119,26 +119,6 @@ def ended(sock, seconds=WAIT):
         return b""
 
 
-@pytest.fixture(params=["inet", "inet6", "unix"])
-def any_listener(request, tmp_path):
-    bind = {"inet": "127.0.0.1:0", "inet6": "[::1]:0", "unix": f"unix:{tmp_path}/s"}
-    with closing(open_listener(load({"bind": bind[request.param]}, {}).address)) as listener:
-        yield listener
-
-
-@pytest.fixture
-def listener():
-    with closing(open_listener((socket.AF_INET, ("127.0.0.1", 0)))) as listener:
-        yield listener
-
-
-@pytest.fixture
-def unix(tmp_path):
-    """Where the kernel does not hold a silent client back (TCP_DEFER_ACCEPT)."""
-    with closing(open_listener((socket.AF_UNIX, f"{tmp_path}/s"))) as listener:
-        yield listener
-
-
 @pytest.fixture
 def serve(fork):
     """Return a function that serves an app on a listener; in the end it must be alive, and have
