@@ -57,5 +57,5 @@ $(OLD_GUNICORN)/.built: $(BUILT)
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f gunicorn_raindrops/_native/*.so gunicorn_raindrops/_native/_counters.c \
+	rm -f gunicorn_raindrops/_native/*.so gunicorn_raindrops/_native/_scoreboard.c \
 		gunicorn_raindrops/_native/_diag.c

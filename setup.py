@@ -61,7 +61,7 @@ setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=[OBJECTS],
     cffi_modules=[
-        "gunicorn_raindrops/_native/build.py:counters",
+        "gunicorn_raindrops/_native/build.py:scoreboard",
         *(["gunicorn_raindrops/_native/build.py:diag"] if sys.platform.startswith("linux") else []),
     ],
 )

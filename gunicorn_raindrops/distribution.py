@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from ._native._counters import ffi, lib
+from ._native._scoreboard import ffi, lib
 
 if TYPE_CHECKING:
-    from ._native._counters import Pointer
+    from ._native._scoreboard import Pointer
 
 PARTS: int = 1 << lib.GRD_HISTOGRAM_PART_BITS
 """Buckets in an octave."""

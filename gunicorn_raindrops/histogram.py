@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from . import distribution
 from . import mapping as pages
-from ._native._counters import ffi, lib
 from ._native._objects import Recorder
+from ._native._scoreboard import ffi, lib
 from .distribution import Distribution
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._native._counters import Pointer
+    from ._native._scoreboard import Pointer
 
 MAGIC = b"raindist"
 VERSION = 1

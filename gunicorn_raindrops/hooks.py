@@ -32,11 +32,11 @@ the arbiter, one in `pre_request` the request. So each hook that does more than 
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import gc
 import logging
 import os
-import sys
 import traceback
 from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar
@@ -46,7 +46,7 @@ from gunicorn import arbiter as gunicorn_arbiter
 from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
-from . import __version__, settings, unpatched
+from . import __version__, settings, unpatched, wrapping
 from .arbiter_side import ArbiterSide, defer_accept
 from .counting import attached
 from .counting.queue_header import QueueHeader
@@ -56,7 +56,7 @@ from .scoreboard import exits
 from .scoreboard.claims import Ended
 from .snapshot import Arbiter
 from .worker_classes import strategy_for
-from .worker_classes.base import Strategy, before
+from .worker_classes.base import Strategy, before, error_now
 from .worker_classes.threads import Sync
 from .worker_side import Push, WorkerSide
 
@@ -79,7 +79,6 @@ __all__ = [
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
-_MARK = "_gunicorn_raindrops"
 HEARTBEAT = 1.0  # seconds
 MOST_LATE = 16  # warnings that wait for a heartbeat
 
@@ -399,7 +398,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     Other processes call this, too: before gunicorn 24 the arbiter, for a worker that it finds
     gone, and in any version a child that the application has forked.
     """
-    _leave(worker, _error())
+    _leave(worker, error_now())
 
 
 def _leave(worker: Any, error: BaseException | None) -> None:
@@ -464,13 +463,6 @@ def _hides_peers(cfg: Any) -> str | None:
 
 # The request.
 
-if sys.version_info >= (3, 11):
-    _error = sys.exception
-else:
-
-    def _error() -> BaseException | None:
-        return sys.exc_info()[1]
-
 
 def pre_request(worker: Any, req: Any) -> None:
     """Begin a request. gunicorn's own hook, which this one replaces, logs it."""
@@ -481,7 +473,7 @@ def pre_request(worker: Any, req: Any) -> None:
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
     """End a request."""
-    _process.strategy.end(worker, resp, _error())
+    _process.strategy.end(worker, resp, error_now())
 
 
 # Beside a user's own hooks.
@@ -507,78 +499,21 @@ def install(namespace: MutableMapping[str, Any], **keywords: Any) -> None:
         _keywords.update(keywords)
     for name in __all__:
         ours = globals()[name]
-        namespace[name] = _around(name, ours, namespace.get(name, ours))
+        theirs = namespace.get(name, ours)
+        with contextlib.suppress(TypeError):  # gunicorn refuses it, and says so
+            namespace[name] = wrapping.around(name, ours, _checked(name, theirs), _process)
 
 
-def _mark(hook: Hook) -> Hook:
-    """Mark a hook as one of ours. The mark is the hook itself, since functools.wraps copies
-    attributes to functions that are not ours."""
-    setattr(hook, _MARK, hook)
-    return hook
+def _checked(name: str, hook: Any) -> Any:
+    """Return a hook as gunicorn will call it.
 
-
-def _is_ours(hook: Any) -> bool:
-    return getattr(hook, _MARK, None) is hook
+    Raises:
+        TypeError: gunicorn refuses it.
+    """
+    if name == "post_request":
+        return validate_post_request(hook)
+    return validate_callable(wrapping.ARITIES.get(name, 1))(hook)
 
 
 for _hook in __all__:
-    _mark(globals()[_hook])
-
-
-def _around(name: str, ours: Callable[..., Any], theirs: Any) -> Any:
-    """Return a hook that runs both. One of ours is returned as it is, and so is one that gunicorn
-    would refuse."""
-    try:
-        if name == "post_request":
-            found = validate_post_request(theirs)
-        else:
-            found = validate_callable(_ARITIES.get(name, 1))(theirs)
-    except TypeError:
-        return theirs
-    if found is ours or _is_ours(found):
-        return found
-    if name == "pre_request":
-        return _mark(_around_pre_request(found))
-    if name == "post_request":
-        return _mark(_around_post_request(found))
-    if name == "post_worker_init":  # our wrapper is the outermost
-        return _mark(_single(found, ours))
-    return _mark(_pair(ours, found) if name in _ARITIES else _single(ours, found))
-
-
-_ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)
-
-
-def _around_pre_request(theirs: Callable[..., Any]) -> Callable[..., Any]:
-    def pre_request(worker: Any, req: Any) -> None:
-        _process.strategy.begin(req)
-        theirs(worker, req)  # replaces gunicorn's log line, so ours is not written either
-
-    return pre_request
-
-
-def _around_post_request(theirs: Callable[..., Any]) -> Callable[..., Any]:
-    def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
-        error = _error()
-        try:
-            theirs(worker, req, environ, resp)
-        finally:
-            _process.strategy.end(worker, resp, error)
-
-    return post_request
-
-
-def _single(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
-    def both(server: Any) -> None:
-        first(server)
-        second(server)
-
-    return both
-
-
-def _pair(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
-    def both(server: Any, other: Any) -> None:
-        first(server, other)
-        second(server, other)
-
-    return both
+    wrapping.mark(globals()[_hook])

@@ -16,7 +16,7 @@ import tempfile
 from functools import partial
 from typing import Any
 
-from ._native._counters import ffi, lib
+from ._native._scoreboard import ffi, lib
 
 File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Any
 

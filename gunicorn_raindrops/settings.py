@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._native._counters import lib
+from ._native._scoreboard import lib
 from .listeners import addresses
 from .listeners.addresses import Address
 from .shm import Struct

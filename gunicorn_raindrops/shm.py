@@ -23,8 +23,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
-from ._native._counters import ffi, lib
 from ._native._objects import Counter, Counters
+from ._native._scoreboard import ffi, lib
 from .mapping import File, Mapping, open_shared, reserve, seal
 
 if TYPE_CHECKING:

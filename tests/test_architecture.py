@@ -16,6 +16,7 @@ ROOMS = [
     {"__main__", "conf"},
     {"cli", "hooks"},
     {"__init__"},
+    {"wrapping"},
     {"worker_classes", "middleware", "last_data_recv", "arbiter_side"},
     {"handover", "worker_side"},
     {"counting"},
@@ -179,7 +180,7 @@ def test_who_knows_python_in_c():
     native = ROOT / "_native"
     headers = {path.name for path in native.glob("*.h") if "<Python.h>" in path.read_text()}
     assert headers == {"objects.h"}
-    generated = {"_counters.c", "_diag.c"}
+    generated = {"_scoreboard.c", "_diag.c"}
     for path in native.glob("*.c"):
         assert "<Python.h>" not in path.read_text() or path.name in generated
 

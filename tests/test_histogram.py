@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gunicorn_raindrops import Histogram
-from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops._native._scoreboard import ffi, lib
 from gunicorn_raindrops.distribution import LAST, Distribution, floor_of, text
 from gunicorn_raindrops.histogram import HEADER, LENGTH, _struct_in
 

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "scoreboard/layout.py": ("scoreboard/test_board.py", "damaged files, foreign ones, old ones"),
     "worker_classes/asgi.py": ("worker_classes/test_worker_classes.py", "one test for all classes"),
     "worker_classes/threads.py": ("worker_classes/test_worker_classes.py", "one for all classes"),
+    "wrapping.py": ("test_hooks.py", "`install` wraps"),
 }
 
 

@@ -2,9 +2,10 @@
 
 They differ in one thing. cffi gives up the GIL around every call. Beside one CPU-bound thread
 that costs a call some 19 µs, and the worker half of its throughput: the thread that gave the GIL
-away waits a switch interval to get it back. So `_counters`, whose functions never wait, is compiled
-with that release turned off. `_diag`, whose functions ask the kernel for thousands of rows, keeps
-it. The third module, `_objects`, takes Python objects and is no cffi module; setup.py builds it.
+away waits a switch interval to get it back. So `_scoreboard`, whose functions never wait, is
+compiled with that release turned off. `_diag`, whose functions ask the kernel for thousands of
+rows, keeps it. The third module, `_objects`, takes Python objects and is no cffi module; setup.py
+builds it.
 """
 
 from pathlib import Path
@@ -45,8 +46,8 @@ def module(
     return ffi
 
 
-counters = module(
-    "_counters",
+scoreboard = module(
+    "_scoreboard",
     [
         "guard",
         "pages",

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import mapping as pages
-from .._native._counters import ffi, lib
+from .._native._scoreboard import ffi, lib
 from . import exits, layout
 from .liveness import lives as lives
 from .lock import FileLock

@@ -10,7 +10,7 @@ import dataclasses
 from operator import attrgetter
 from typing import Any
 
-from .._native._counters import ffi, lib
+from .._native._scoreboard import ffi, lib
 from ..distribution import Distribution
 from .records import RequestRecord, SlotRecord
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .._native._counters import ffi, lib
+from .._native._scoreboard import ffi, lib
 from . import decode
 from .records import KillRecord
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from .._native._counters import ffi, lib
+from .._native._scoreboard import ffi, lib
 
 MAGIC = b"raindrop"
 VERSION: int = lib.GRD_LAYOUT_VERSION

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .._native._counters import lib
+from .._native._scoreboard import lib
 
 CHECK_SECONDS = 1.0
 """For how long a start time is good."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import mapping as pages
-from .._native._counters import ffi, lib
+from .._native._scoreboard import ffi, lib
 from . import decode, exits, layout
 from .liveness import Liveness
 from .records import HEADER, SOCKET, Marks, Reading

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._native._counters import ffi, lib
+from .._native._scoreboard import ffi, lib
 from .liveness import Liveness
 
 

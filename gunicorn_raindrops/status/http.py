@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .._native._counters import ffi, lib
+from .._native._scoreboard import ffi, lib
 from .access import Sender
 from .app import Answer, StatusApp
 

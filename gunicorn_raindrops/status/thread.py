@@ -44,7 +44,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import unpatched
-from .._native._counters import lib
+from .._native._scoreboard import lib
 from .app import StatusApp
 from .boundary import Boundary
 from .gate import ForkGate

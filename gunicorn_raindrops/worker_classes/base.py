@@ -7,6 +7,7 @@ class. Each worker has one object of it, made in `post_worker_init`.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -17,6 +18,14 @@ from ..counting.queue_header import QueueHeader
 from ..status.app import StatusApp
 
 Application = Callable[..., Any]
+
+if sys.version_info >= (3, 11):
+    error_now = sys.exception
+else:
+
+    def error_now() -> BaseException | None:
+        """Return the exception that is being handled."""
+        return sys.exc_info()[1]
 
 
 class Strategy:

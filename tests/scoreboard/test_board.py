@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gunicorn_raindrops import Raindrops
-from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops._native._scoreboard import ffi, lib
 from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import exits, layout

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunicorn_raindrops import Raindrops
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native._scoreboard import lib
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 

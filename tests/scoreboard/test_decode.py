@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops._native._scoreboard import ffi, lib
 from gunicorn_raindrops.counting import attached, slots
 from gunicorn_raindrops.scoreboard import decode
 from gunicorn_raindrops.scoreboard.board import Scoreboard

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native._scoreboard import lib
 from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard import board as scoreboard
 from gunicorn_raindrops.scoreboard import exits

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops._native._scoreboard import ffi, lib
 from gunicorn_raindrops.scoreboard import liveness
 from gunicorn_raindrops.scoreboard.board import CLAIMED, READY
 from gunicorn_raindrops.scoreboard.liveness import Liveness, lives

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops._native._scoreboard import ffi, lib
 from gunicorn_raindrops.counting.request import WRITING
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import MARK_SECONDS, Scoreboard

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native._scoreboard import lib
 from gunicorn_raindrops.counting import attached, request, slots
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 
 COMMON = """
 import json, os, signal, sys
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native._scoreboard import lib
 from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.scoreboard.reader import open_read_only
@@ -261,7 +261,7 @@ def test_a_proc_of_another_namespace():
     unmounted = [word for word in UNSHARE if word != "--mount-proc"]
     code = (
         "import os\n"
-        "from gunicorn_raindrops._native._counters import lib\n"
+        "from gunicorn_raindrops._native._scoreboard import lib\n"
         "assert os.getpid() == 1\n"
         "assert lib.grd_process_start(1) == 0, 'it lives, and does not tell'\n"
         "assert lib.grd_process_start(os.getppid() or 77) == -1\n"

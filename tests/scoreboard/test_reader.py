@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native._scoreboard import lib
 from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.exporters import json as as_json
 from gunicorn_raindrops.exporters import prometheus

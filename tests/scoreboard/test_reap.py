@@ -2,7 +2,7 @@
 
 import pytest
 
-from gunicorn_raindrops._native._counters import lib
+from gunicorn_raindrops._native._scoreboard import lib
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 

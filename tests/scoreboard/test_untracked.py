@@ -2,7 +2,7 @@
 
 import pytest
 
-from gunicorn_raindrops._native._counters import ffi, lib
+from gunicorn_raindrops._native._scoreboard import ffi, lib
 from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 

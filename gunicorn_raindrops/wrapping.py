@@ -1,0 +1,85 @@
+"""Puts our hooks around those of a user's own gunicorn.conf.py.
+
+Both run, whichever raises: a request that ours began is ended, whatever a user's hook does. A hook
+that is ours already stays as it is, so a conf that builds on another one counts nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from .worker_classes.base import Strategy, error_now
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)
+"""How many arguments a hook takes, where it is not one. post_request takes 4."""
+
+_MARK = "_gunicorn_raindrops"
+
+
+class Process(Protocol):
+    """What counts the requests of this process."""
+
+    strategy: Strategy
+
+
+def mark(hook: Hook) -> Hook:
+    """Mark a hook as one of ours. The mark is the hook itself, since functools.wraps copies
+    attributes to functions that are not ours."""
+    setattr(hook, _MARK, hook)
+    return hook
+
+
+def is_ours(hook: Any) -> bool:
+    """Tell whether a hook is marked."""
+    return getattr(hook, _MARK, None) is hook
+
+
+def around(name: str, ours: Callable[..., Any], theirs: Any, process: Process) -> Any:
+    """Return a hook that runs both, or the user's as it is where that is ours already."""
+    if theirs is ours or is_ours(theirs):
+        return theirs
+    if name == "pre_request":
+        return mark(_around_pre_request(theirs, process))
+    if name == "post_request":
+        return mark(_around_post_request(theirs, process))
+    if name == "post_worker_init":  # our wrapper is the outermost
+        return mark(_single(theirs, ours))
+    return mark(_pair(ours, theirs) if name in ARITIES else _single(ours, theirs))
+
+
+def _around_pre_request(theirs: Callable[..., Any], process: Process) -> Callable[..., Any]:
+    def pre_request(worker: Any, req: Any) -> None:
+        process.strategy.begin(req)
+        theirs(worker, req)  # replaces gunicorn's log line, so ours is not written either
+
+    return pre_request
+
+
+def _around_post_request(theirs: Callable[..., Any], process: Process) -> Callable[..., Any]:
+    def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
+        error = error_now()
+        try:
+            theirs(worker, req, environ, resp)
+        finally:
+            process.strategy.end(worker, resp, error)
+
+    return post_request
+
+
+def _single(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
+    def both(server: Any) -> None:
+        first(server)
+        second(server)
+
+    return both
+
+
+def _pair(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
+    def both(server: Any, other: Any) -> None:
+        first(server, other)
+        second(server, other)
+
+    return both
