@@ -90,8 +90,11 @@ def rewrite(path, text):
 
 # gunicorn before 24 logs from its SIGCHLD handler. Where that interrupts another log call, logging
 # prints this instead of the record, and no request is hurt.
+# That may itself be interrupted so, which makes a second traceback of the first.
 _REENTRANT = re.compile(
-    r"^--- Logging error ---\nTraceback .*\n(?: .*\n)+RuntimeError: reentrant call inside", re.M
+    r"^--- Logging error ---\n(?:Traceback .*\n(?: .*\n)+RuntimeError: reentrant call inside.*"
+    r"(?:\n\nDuring handling of the above exception, another exception occurred:\n\n)?)+",
+    re.M,
 )
 
 
