@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gunicorn_raindrops.listeners import InetDiagSocket, sock_diag, tcp_listener_stats
+from gunicorn_raindrops.listeners import InetDiagSocket, queries, sock_diag, tcp_listener_stats
 
 RUBY = Path(__file__).with_name("listeners_ruby.rb")
 CONNECTIONS = 9_000
@@ -304,10 +304,8 @@ def foreign_sockets(bench: Bench) -> None:
 
 def two_hundred(bench: Bench) -> None:
     """200 listeners by name against one dump of everything, which nothing could do with less."""
-    requests = sock_diag.tcp_request(socket.AF_INET, True, frozenset())
-    established, any_port = 1 << 1, bytes(2)
-    requests += sock_diag._message(
-        sock_diag._INET_REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, established, any_port)
+    requests = b"".join(
+        queries.tcp(socket.AF_INET, listening, frozenset()) for listening in (True, False)
     )
 
     def dump() -> list[int]:

@@ -21,6 +21,7 @@ ELSEWHERE = {
         "the table is seen as it is rendered",
     ),
     "exporters/text.py": ("exporters/test_json.py", "both formats of one snapshot, side by side"),
+    "listeners/sock_diag.py": ("listeners/test_listeners.py", "its tables are what is read there"),
     "scoreboard/layout.py": ("scoreboard/test_board.py", "damaged files, foreign ones, old ones"),
     "worker_classes/asgi.py": ("worker_classes/test_worker_classes.py", "one test for all classes"),
     "worker_classes/threads.py": ("worker_classes/test_worker_classes.py", "one for all classes"),

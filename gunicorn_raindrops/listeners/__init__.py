@@ -1,11 +1,9 @@
 """Listeners as the kernel sees them: accept queues, their limits, what waits in them and beyond.
 
-The figures come from the kernel's sock_diag over netlink (sock_diag(7)). `_native/inet_diag.c`
-reads the replies without the GIL. It only counts accepted connections, each for its listener, so it
-returns a row for each listener. pyroute2 is not used: it takes 38 µs a row, too many where there
-is a row for each connection. For the requests alone, two structs, it would cost every worker 2 MiB,
-which are shared only until the first garbage collection, and the arbiter 25 MiB. The tests compare
-our requests with pyroute2's, byte for byte.
+The figures come from the kernel's sock_diag over netlink (sock_diag(7)). pyroute2 composes the
+requests, once. `_native/inet_diag.c` reads the replies, without the GIL: there is a row for each
+connection, which takes pyroute2 38 µs, too many for a busy server. The native reader only counts
+accepted connections, each for its listener, so it returns a row for each listener.
 
 Every reading asks first for the sockets in state LISTEN, which takes some tenths of a millisecond
 however many connections there are. Only for `active` it then asks for the established connections;
@@ -25,7 +23,7 @@ from functools import lru_cache
 from struct import unpack_from
 from typing import Any, NamedTuple
 
-from . import addresses, sock_diag, tcp_info
+from . import addresses, queries, sock_diag, tcp_info
 from . import unix as unix_names
 from .addresses import Key
 from .sock_diag import InetDiagSocket, Row
@@ -202,11 +200,11 @@ def _tcp_plan(wanted: tuple[str, ...], active: bool) -> tuple[tuple[Key, ...], b
 def _tcp_listening(asked: dict[int, frozenset[int]] | None = None) -> bytes:
     if asked is None:
         asked = dict.fromkeys((_socket.AF_INET, _socket.AF_INET6), frozenset())
-    return b"".join(sock_diag.tcp_request(family, True, ports) for family, ports in asked.items())
+    return b"".join(queries.tcp(family, True, ports) for family, ports in asked.items())
 
 
 def _tcp_active(asked: dict[int, frozenset[int]]) -> bytes:
-    return b"".join(sock_diag.tcp_request(family, False, ports) for family, ports in asked.items())
+    return b"".join(queries.tcp(family, False, ports) for family, ports in asked.items())
 
 
 def _all_active(rows: list[Row]) -> bytes:
@@ -233,8 +231,8 @@ def _tcp(rows: list[Row], active: bool) -> dict[Key, ListenStats]:
 
 
 def _unix(sock: InetDiagSocket | None, active: bool) -> list[unix_names.Listener]:
-    requests = sock_diag.unix_request(True) + (sock_diag.unix_request(False) if active else b"")
     try:
+        requests = queries.unix(True) + (queries.unix(False) if active else b"")
         rows = sock_diag.read(sock, requests)
     except OSError as error:
         if error.errno not in _NO_DIAG:

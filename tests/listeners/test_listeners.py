@@ -15,6 +15,7 @@ from gunicorn_raindrops.listeners import (
     InetDiagSocket,
     ListenStats,
     descriptor_stats,
+    queries,
     sock_diag,
     tcp_listener_stats,
 )
@@ -276,7 +277,7 @@ def test_errors_of_the_kernel_are_raised(request_: bytes) -> None:
 
 def test_an_unknown_protocol_is_an_error(lab: Lab) -> None:
     """The kernel ends such a dump with an errno in DONE: it is not an empty answer."""
-    request = bytearray(sock_diag.tcp_request(socket.AF_INET, True, frozenset()))
+    request = bytearray(queries.tcp(socket.AF_INET, True, frozenset()))
     request[17] = 99  # sdiag_protocol
     with InetDiagSocket() as sock:
         with pytest.raises(FileNotFoundError):
@@ -363,11 +364,11 @@ def run_filter(code: bytes, sport: int) -> bool:
 )
 def test_port_filter(ports: set[int]) -> None:
     """The bytecode admits exactly the ports asked for."""
-    code = sock_diag._port_filter(frozenset(ports))
+    code = queries._port_filter(frozenset(ports))
     near = {p + d for p in ports for d in (-1, 0, 1)} - {65536} | {1, 1024, 65535}
     assert {p for p in near if run_filter(code, p)} == ports & near
 
 
 def test_port_filter_has_limits() -> None:
     """More ports than its jumps can span are not filtered at all."""
-    assert sock_diag._port_filter(frozenset(range(1, 60000, 2))) == b""
+    assert queries._port_filter(frozenset(range(1, 60000, 2))) == b""

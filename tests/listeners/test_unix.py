@@ -18,6 +18,7 @@ from gunicorn_raindrops.listeners import (
     InetDiagSocket,
     ListenStats,
     descriptor_stats,
+    queries,
     sock_diag,
     tcp_listener_stats,
     unix_listener_stats,
@@ -278,6 +279,9 @@ def test_elsewhere_than_on_linux(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> N
     monkeypatch.delattr(_native, "_diag", raising=False)
     monkeypatch.setitem(sys.modules, "gunicorn_raindrops._native._diag", None)
     monkeypatch.setattr(sock_diag, "load", sock_diag.load.__wrapped__)
+    monkeypatch.setitem(sys.modules, "pyroute2.netlink", None)
+    for name in ("load", "tcp", "unix"):
+        monkeypatch.setattr(queries, name, getattr(queries, name).__wrapped__)
     with pytest.raises(OSError, match="Linux-only") as caught:
         tcp_listener_stats()
     assert caught.value.errno == errno.ENOSYS

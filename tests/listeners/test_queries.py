@@ -1,0 +1,61 @@
+"""The requests, against the structs of the kernel's headers, byte for byte."""
+
+import socket
+import sys
+from struct import pack
+
+import pytest
+from pyroute2.netlink import diag
+
+from gunicorn_raindrops.listeners import queries
+
+PORTS = [frozenset(), frozenset({80}), frozenset({80, 443, 65535}), frozenset(range(8000, 8300))]
+DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+SKMEMINFO = 1 << 6
+LISTEN, ESTABLISHED = 1 << 10, 1 << 1
+NAME, VFS, RQLEN = 0x01, 0x02, 0x10
+
+
+def message(body):
+    """Put struct nlmsghdr before a body: SOCK_DIAG_BY_FAMILY, not numbered yet."""
+    return pack("=IHHII", 16 + len(body), 20, DUMP, 0, 0) + body
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("listening", [True, False])
+@pytest.mark.parametrize("ports", PORTS, ids=len)
+def test_tcp(family, listening, ports):
+    """struct inet_diag_req_v2, with the filter as its one attribute where it needs one."""
+    port = next(iter(ports)) if len(ports) == 1 else 0
+    extension, states = (SKMEMINFO, LISTEN) if listening else (0, ESTABLISHED)
+    body = pack("=BBBxI", family, socket.IPPROTO_TCP, extension, states)
+    body += pack(">H", port) + bytes(2 + 16 + 16 + 4 + 8)
+    code = queries._port_filter(ports)
+    if not listening and not port:
+        body += pack("=HH", 4 + len(code), 1) + code if code else b""
+    assert queries.tcp(family, listening, ports) == message(body)
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_unix(listening):
+    """struct unix_diag_req."""
+    states = LISTEN if listening else ESTABLISHED
+    show = NAME | VFS | (RQLEN if listening else 0)
+    body = pack("=BxxxIIIxxxxxxxx", socket.AF_UNIX, states, 0, show)
+    assert queries.unix(listening) == message(body)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
+def test_composed_by_pyroute2_and_once(monkeypatch):
+    """Each request is one of its messages; a second reading composes none."""
+    encoded = []
+    encode = diag.nlmsg.encode
+    monkeypatch.setattr(diag.nlmsg, "encode", lambda self: (encoded.append(self), encode(self)))
+    queries.tcp.cache_clear()
+    queries.unix.cache_clear()
+    for _ in range(2):
+        queries.tcp(socket.AF_INET, False, frozenset({80, 443}))
+        queries.unix(True)
+        assert [type(one).__bases__[0].__name__ for one in encoded] == [
+            "inet_diag_req", "nlmsg",
+        ]  # fmt: skip
