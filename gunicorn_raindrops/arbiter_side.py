@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from . import handover
+from . import handover, sharing
 from .sampler import Sampler
 from .scoreboard import exits
 from .scoreboard.app_counters import UserCounters, find
@@ -223,14 +223,11 @@ class ArbiterSide:
         return True
 
     def load(self) -> None:
-        """Import what answers need, for all workers to share the pages.
-
-        Not before the application is loaded: at its import prometheus_client looks for
-        PROMETHEUS_MULTIPROC_DIR, which the application may set. Where each worker loads it for
-        itself, the worker imports this afterwards.
-        """
-        if self._listener is not None:
-            status.load()
+        """Import what answers need, for all workers to share the pages. What the listeners need
+        has been imported when they were tried."""
+        if self._listener is not None or self.settings.expose:
+            with sharing.apart("prometheus_client"):
+                status.load()
 
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""

@@ -34,7 +34,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import gc
 import logging
 import os
 import traceback
@@ -46,7 +45,7 @@ from gunicorn import arbiter as gunicorn_arbiter
 from gunicorn.config import validate_callable, validate_post_request
 from gunicorn.glogging import Logger
 
-from . import __version__, settings, unpatched, wrapping
+from . import __version__, settings, sharing, unpatched, wrapping
 from .arbiter_side import ArbiterSide, defer_accept
 from .counting import attached
 from .counting.queue_header import QueueHeader
@@ -211,6 +210,15 @@ def on_reload(server: Any) -> None:
     _warn_of_replaced(server)
     _warn_of_hidden_peers(server)
     _try_listeners(server)
+    _share()
+
+
+def _share() -> None:
+    """Have the workers to come share what is in memory here."""
+    arbiter = _arbiter()
+    if arbiter is not None:
+        arbiter.load()
+        sharing.freeze()
 
 
 def _is_alone(server: Any) -> bool:
@@ -228,11 +236,7 @@ def when_ready(server: Any) -> None:
         arbiter.open()
     _warn_of_hidden_peers(server)
     _try_listeners(server)
-    if server.cfg.preload_app and arbiter is not None:
-        arbiter.load()
-    # A worker's first collections would write to every object that our imports have left young,
-    # and so give it copies of their pages, 0.6 MiB.
-    gc.collect(1)
+    _share()
 
 
 def _is_known(server: Any) -> bool:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from .counting import attached
-from .listeners import sock_diag
+from .listeners import queries, sock_diag
 from .sampler import Sampler, marking, set_for_this_process
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.board import Claim, Scoreboard
@@ -166,6 +166,7 @@ class WorkerSide:
         # The thread imports nothing: a child that the application forks meanwhile would find the
         # module locked for ever.
         sock_diag.load()
+        queries.load()
         if self._listener is not None:
             status.load()
         sock = self._listener and self._listener.sock

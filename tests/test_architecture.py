@@ -27,7 +27,7 @@ ROOMS = [
     {"scoreboard", "settings"},
     {"listeners"},
     {"histogram", "shm"},
-    {"distribution", "mapping", "unpatched"},
+    {"distribution", "mapping", "sharing", "unpatched"},
     {"_native"},
 ]
 LEVEL = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}

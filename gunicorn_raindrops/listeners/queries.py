@@ -19,17 +19,20 @@ _LONGEST = 0xFFFF - 4  # a jump is 16 bits wide, and may go four bytes beyond th
 
 @lru_cache(maxsize=1)
 def load() -> Any:
-    """Import pyroute2's `diag`, and return it. To be called before a thread runs that must not
-    import: a later call executes no import.
-
-    Raises:
-        OSError: it is not there, as on every other system than Linux (ENOSYS).
-    """
+    """Import pyroute2's `diag`, and return it; None where it is not there. To be called before a
+    thread runs that must not import: a later call executes no import."""
     try:
         from pyroute2.netlink import diag
-    except ImportError as error:
-        message = f"the figures of listeners are Linux-only, and need pyroute2: {error}"
-        raise OSError(errno.ENOSYS, message) from None
+    except ImportError:
+        return None
+    return diag
+
+
+def _diag() -> Any:
+    diag = load()
+    if diag is None:
+        message = "the figures of listeners are Linux-only, and need pyroute2"
+        raise OSError(errno.ENOSYS, message)
     return diag
 
 
@@ -38,7 +41,7 @@ def _inet_request() -> Any:
     """Return the class of requests for TCP. Pyroute2's own has no attributes; these are those of
     linux/inet_diag.h, in their order."""
 
-    class Request(load().inet_diag_req):  # type: ignore[misc]
+    class Request(_diag().inet_diag_req):  # type: ignore[misc]
         nla_map = (("INET_DIAG_REQ_NONE", "none"), ("INET_DIAG_REQ_BYTECODE", "cdata"))
 
     return Request
@@ -53,7 +56,7 @@ def tcp(family: int, listening: bool, ports: frozenset[int]) -> bytes:
         listening: those that listen; else the established ones.
         ports: of the local end. The kernel takes them as a hint only: more may be answered.
     """
-    diag, request = load(), _inet_request()()
+    diag, request = _diag(), _inet_request()()
     request["sdiag_family"] = family
     request["sdiag_protocol"] = _socket.IPPROTO_TCP
     request["idiag_states"] = 1 << _state(listening)
@@ -69,7 +72,7 @@ def tcp(family: int, listening: bool, ports: frozenset[int]) -> bytes:
 @lru_cache(maxsize=2)
 def unix(listening: bool) -> bytes:
     """Return the request for unix sockets: those that listen, or the connected ones."""
-    diag = load()
+    diag = _diag()
     request = diag.unix_diag_req()
     request["sdiag_family"] = _socket.AF_UNIX
     request["udiag_states"] = 1 << _state(listening)
@@ -80,7 +83,7 @@ def unix(listening: bool) -> bytes:
 
 
 def _state(listening: bool) -> int:
-    diag = load()
+    diag = _diag()
     return int(diag.SS_LISTEN if listening else diag.SS_ESTABLISHED)
 
 

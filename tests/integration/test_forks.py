@@ -1,6 +1,7 @@
 """The status thread beside an application that forks: it imports nothing, and holds no lock."""
 
 import http.client
+import signal
 import socket
 from pathlib import Path
 
@@ -138,13 +139,40 @@ def app(environ, start_response):
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
 def test_an_application_that_uses_prometheus_client(serve, tmp_path, preload):
-    """It is not imported before the application has said how it is to count."""
+    """It is not imported, as far as the application can see, before that has said how it is to
+    count."""
     (tmp_path / "multiprocess.py").write_text(MULTIPROCESS)
     env = {"PYTHONPATH": str(tmp_path)}
     with serve("--workers", "1", *preload, env=env, app="multiprocess:app") as server:
         server.ready(1)
         assert server.ask("/metrics")[0] == 200
         assert server.get("/") == (200, b"MmapedValue")
+
+
+SHARED = """
+import gc
+import sys
+
+def app(environ, start_response):
+    found = [gc.get_freeze_count() > 10000, gc.isenabled()]
+    found += [name in sys.modules for name in ("pyroute2", "prometheus_client")]
+    body = repr(found).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+def test_what_workers_share(serve, tmp_path, gunicorn):
+    """The arbiter has imported what they need and frozen it, and does so again at a HUP. The
+    application sees no prometheus_client that it has not imported."""
+    (tmp_path / "shared.py").write_text(SHARED)
+    env = {"PYTHONPATH": str(tmp_path)}
+    with serve("--workers", "1", env=env, app="shared:app", gunicorn=gunicorn) as server:
+        for _ in range(2):
+            server.ready(1)
+            assert server.ask("/metrics")[0] == 200
+            assert server.get("/") == (200, b"[True, True, True, False]")
+            server.renewed(lambda: server.send(signal.SIGHUP), 1)
 
 
 @pytest.mark.parametrize("worker", ["sync", "asgi"])
