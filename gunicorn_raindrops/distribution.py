@@ -1,7 +1,7 @@
 """What a histogram held at one instant, its figures, and how it is drawn.
 
 A `Distribution` is a private copy, so its figures fit together and it needs no closing. What its
-buckets are, and why no percentile is off by more than 1/17, says histogram.h.
+buckets are, and why no percentile is off by more than 5.7 %, says histogram.h.
 """
 
 from __future__ import annotations
@@ -17,26 +17,32 @@ from ._native._scoreboard import ffi, lib
 if TYPE_CHECKING:
     from ._native._scoreboard import Pointer
 
-PARTS: int = 1 << lib.GRD_HISTOGRAM_PART_BITS
-"""Buckets in an octave."""
-LOWEST: int = 1 << lib.GRD_HISTOGRAM_FIRST_OCTAVE
-HIGHEST: int = 1 << (lib.GRD_HISTOGRAM_LAST_OCTAVE + 1)
-"""From where to below where buckets go, ns."""
 LAST: int = lib.GRD_HISTOGRAM_BUCKETS - 1
+_BOUNDS: tuple[int, ...] = tuple(lib.grd_histogram_bound(i) for i in range(LAST))
+"""The most that each bucket but the last holds, ns."""
+LOWEST, HIGHEST = _BOUNDS[0], _BOUNDS[-1]
+"""Above where and up to where buckets go, ns."""
+_BUCKETS = {bound: i for i, bound in enumerate(_BOUNDS)}
 
 _ALL = 2**64 - 1
 _ROWS = 24  # of a drawing: more, and they are made wider instead
+_STEPS = (1, 2, 3, 6, 8, 12)  # buckets in a row: parts of a decade
 _BAR = 56  # columns for bar and count; with the rest of a row that is 80
 
 
-def floor_of(bucket: int) -> int:
-    """Return the least value, ns, of a bucket; buckets 0 and LAST hold the outliers."""
-    octave, part = divmod(bucket - 1, PARTS)
-    return 0 if bucket == 0 else (PARTS + part) * (LOWEST // PARTS) << octave
+def bound_of(bucket: int) -> int:
+    """Return the most, ns, that a bucket holds. Buckets 0 and LAST hold the outliers; LAST has no
+    such bound."""
+    return _BOUNDS[bucket]
 
 
-_OCTAVES = [(i, floor_of(i + 1) / 1e9) for i in range(0, LAST, PARTS)]
-"""Where octaves end: the last bucket before, and the bound in seconds."""
+def bucket_up_to(seconds: float) -> int:
+    """Return the bucket that ends at a bound, for `Distribution.reached`.
+
+    Raises:
+        KeyError: none ends there.
+    """
+    return _BUCKETS[round(seconds * 1e9)]
 
 
 class Distribution:
@@ -95,12 +101,12 @@ class Distribution:
 
     @property
     def outliers_low(self) -> int:
-        """How many were under the range of the buckets, 512 ns."""
+        """How many were under the range of the buckets: at most 500 ns."""
         return self._buckets[0]
 
     @property
     def outliers_high(self) -> int:
-        """How many were over the range of the buckets, 2**42 ns (73 minutes)."""
+        """How many were over the range of the buckets: above 5,000 s (83 minutes)."""
         return self._buckets[LAST]
 
     def percentile(self, q: float) -> float | None:
@@ -124,7 +130,7 @@ class Distribution:
     def _value_of(self, bucket: int) -> float:
         if bucket in (0, LAST):
             return self._max if bucket else self._min
-        low, high = floor_of(bucket), floor_of(bucket + 1)
+        low, high = _BOUNDS[bucket - 1], _BOUNDS[bucket]
         return 2 * low * high / (low + high)
 
     def _between(self, ns: float) -> float:
@@ -132,18 +138,17 @@ class Distribution:
         return min(max(ns, self._min), self._max) / 1e9
 
     def buckets(self) -> Iterator[tuple[float, float, int]]:
-        """Yield (from, to below, count) of each bucket that has any, in order; the last may end
-        at infinity."""
+        """Yield (from above, to at most, count) of each bucket that has any, in order. The first
+        may begin with 0, and the last end at infinity."""
         for i, count in enumerate(self._buckets):
             if count:
-                yield floor_of(i) / 1e9, math.inf if i == LAST else floor_of(i + 1) / 1e9, count
+                low = _BOUNDS[i - 1] / 1e9 if i else 0.0
+                yield low, math.inf if i == LAST else _BOUNDS[i] / 1e9, count
 
-    def reached(self, least: float, most: float) -> Iterator[tuple[float, int]]:
-        """Yield (bound, count of durations below it), in order: the bounds are those powers of two
-        nanoseconds that lie from `least` to `most` seconds, where the counts are exact."""
-        for i, bound in _OCTAVES:
-            if least <= bound <= most:
-                yield bound, self._reached[i]
+    def reached(self, bucket: int) -> int:
+        """Return how many are in the buckets up to this one: exactly those whose duration is at
+        most its bound."""
+        return self._reached[bucket]
 
     def as_dict(self) -> dict[str, float | None]:
         """Return count, sum, p50, p90, p99 and max, as the status shows them."""
@@ -224,17 +229,15 @@ def _rows(buckets: list[int]) -> Iterator[str]:
 
 
 def _grouped(buckets: list[int]) -> list[tuple[str, int]]:
-    """Return rows of one bucket, or of 2, 4 or 8 when that would be too many: label and count."""
-    used = [i for i in range(1, LAST) if buckets[i]]
-    step = 1
-    while used and step < PARTS and (used[-1] - used[0]) // step >= _ROWS:
-        step *= 2
-    edges = [text(floor_of(i) / 1e9) for i in range(1, LAST + 1, step)]
+    """Return rows of one bucket, or of as many as a row needs for all to fit: label and count."""
+    used = [i for i in range(1, LAST) if buckets[i]] or [0]
+    step = next(step for step in _STEPS if (used[-1] - used[0]) // step < _ROWS)
+    edges = [text(_BOUNDS[i] / 1e9) for i in range(0, LAST, step)]
     labels = [f"{low} to {high}" for low, high in pairwise(edges)]
     sums = [sum(buckets[i : i + step]) for i in range(1, LAST, step)]
     rows = list(zip(labels, sums, strict=True))
     low, high = text(LOWEST / 1e9), text(HIGHEST / 1e9)
-    return [(f"under {low}", buckets[0]), *rows, (f"{high} and over", buckets[LAST])]
+    return [(f"up to {low}", buckets[0]), *rows, (f"over {high}", buckets[LAST])]
 
 
 def _row(label: str, count: int, most: int, width: int) -> str:

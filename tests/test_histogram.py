@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import itertools
 import math
 import operator
 import os
@@ -23,14 +22,14 @@ from hypothesis import strategies as st
 
 from gunicorn_raindrops import Histogram
 from gunicorn_raindrops._native._scoreboard import ffi, lib
-from gunicorn_raindrops.distribution import LAST, Distribution, floor_of, text
+from gunicorn_raindrops.distribution import LAST, Distribution, bound_of, bucket_up_to, text
 from gunicorn_raindrops.histogram import HEADER, LENGTH, _struct_in
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memfd and /proc are Linux's")
 
 NS = 1e-9
 MICROSECOND, HOUR = 1_000, 3_600 * 10**9
-BOUND = 0.06  # 1/17, and half a nanosecond of rounding
+BOUND = 0.06  # 5.7 %, and half a nanosecond of rounding
 QS = [1, 10, 25, 50, 75, 90, 95, 99, 99.9, 99.99]
 
 
@@ -143,7 +142,7 @@ def test_any_percentile(seconds, millionths):
         ns = sorted(rounded(value) for value in seconds)
         rank = max(math.ceil(Fraction(millionths * len(ns), 10**8)), 1)
         found, true = h.percentile(millionths / 10**6), ns[rank - 1]
-        if true >= 512:
+        if true > 500:
             assert found == pytest.approx(true / 1e9, rel=BOUND)
         assert ns[0] / 1e9 <= found <= ns[-1] / 1e9
 
@@ -178,25 +177,47 @@ def test_percentiles_of_round_numbers(h):
 
 def test_every_bucket():
     """Its least value and its largest count in it, their neighbours beside it; the middle that
-    stands for it is at most 1/17 off either."""
+    stands for it is at most 5.7 % off either. What lies between two values is in no other bucket:
+    the guess that finds one never goes down."""
     for i in range(1, LAST):
-        low, high = floor_of(i), floor_of(i + 1)
-        read = filled([low - 1, low, high - 1, high])
+        low, high = bound_of(i - 1) + 1, bound_of(i)
+        read = filled([low - 1, low, high, high + 1])
         assert [read._buckets[i + n] for n in (-1, 0, 1)] == [1, 2, 1]
         assert sum(read._buckets) == 4
-        middle = filled([1, low, high - 1, 2**50]).percentile(50) * 1e9
-        assert abs(middle - low) / low <= 1 / 17 + 1e-9
-        assert abs(middle - (high - 1)) / (high - 1) <= 1 / 17 + 1e-9
+        middle = filled([1, low, high, 2**50]).percentile(50) * 1e9
+        assert abs(middle - low) / low <= 0.057
+        assert abs(middle - high) / high <= 0.057
 
 
 def test_the_buckets_cover_the_range():
-    """Without a gap, from under 1 µs to over an hour, none wider than an eighth of its floor."""
-    floors = [floor_of(i) for i in range(1, LAST + 1)]
-    assert floors[0] == 512 < MICROSECOND
-    assert floors[-1] == 2**42 > HOUR
-    for low, high in itertools.pairwise(floors):
-        assert 0 < (high - low) * 8 <= low
-    assert (Histogram.LOWEST, Histogram.HIGHEST) == (512e-9, 2**42 / 1e9)
+    """Without a gap, from under 1 µs to over an hour."""
+    bounds = [bound_of(i) for i in range(LAST)]
+    assert bounds[0] == 500 < MICROSECOND
+    assert bounds[-1] == 5 * 10**12 > HOUR
+    assert bounds == sorted(set(bounds))
+    assert (Histogram.LOWEST, Histogram.HIGHEST) == (500e-9, 5000.0)
+
+
+def test_bounds_are_round_and_their_counts_exact():
+    """24 a decade, the same in each, with 1, 2.5, 5 and 7.5 times each power of ten among them."""
+    bounds = [bound_of(i) for i in range(LAST)]
+    assert all(high == 10 * low for low, high in zip(bounds, bounds[24:], strict=False))
+    for power in range(-6, 4):
+        for times in (1, 2.5, 5) if power == 3 else (1, 2.5, 5, 7.5):
+            bound = round(times * 10 ** (power + 9))
+            read = filled([bound - 1, bound, bound + 1])
+            assert read.reached(bucket_up_to(times * 10.0**power)) == 2
+    with pytest.raises(KeyError):
+        bucket_up_to(0.3e-3 + 1e-9)
+
+
+@settings(max_examples=500)
+@given(st.integers(0, 2**53))
+def test_the_bucket_of_any_duration(ns):
+    """The first whose bound it does not exceed."""
+    at = filled([ns])._buckets.index(1)
+    assert at == LAST or ns <= bound_of(at)
+    assert at == 0 or ns > bound_of(at - 1)
 
 
 @pytest.mark.parametrize("ns", [MICROSECOND, HOUR])
@@ -209,20 +230,22 @@ def test_the_promised_edges(ns):
 
 def test_outliers(h):
     """They are counted apart, and in count, sum, min and max; a percentile there is min or max."""
-    record_all(h, [0, 100, 511, 512, 2**42 - 1, 2**42, 2**52])
+    over = 5 * 10**12 + 1
+    record_all(h, [0, 100, 500, 501, over - 1, over, 2**52])
     assert (h.outliers_low, h.outliers_high, h.count) == (3, 2, 7)
-    assert h.sum == (100 + 511 + 512 + 2**42 - 1 + 2**42 + 2**52) / 1e9
+    assert h.sum == (100 + 500 + 501 + over - 1 + over + 2**52) / 1e9
     assert (h.min, h.max) == (0.0, 2**52 / 1e9)
     assert h.percentile(30) == 0.0
     assert h.percentile(80) == h.max
     last = list(h.read().buckets())[-1]
-    assert last == (2**42 / 1e9, math.inf, 2)
+    assert last == (5000.0, math.inf, 2)
+    assert next(h.read().buckets()) == (0.0, 500e-9, 3)
 
 
 def test_buckets_are_shown(h):
     """Those that have any, in order, in seconds."""
     record_all(h, [1_000, 1_000, 1_100])
-    assert list(h.read().buckets()) == [(960e-9, 1024e-9, 2), (1024e-9, 1152e-9, 1)]
+    assert list(h.read().buckets()) == [(910e-9, 1e-6, 2), (1e-6, 1100e-9, 1)]
 
 
 def test_squares_do_not_overflow():
@@ -498,9 +521,9 @@ def test_the_file_says_what_it_is(tmp_path):
     with Histogram(file=path) as h:
         h.record(1)
     content = path.read_bytes()
-    assert len(content) == LENGTH == 64 + 2240
+    assert len(content) == LENGTH == 64 + 2048
     assert content[:8] == b"raindist"
-    assert [int.from_bytes(content[i : i + 4], sys.byteorder) for i in (8, 12)] == [1, 2240]
+    assert [int.from_bytes(content[i : i + 4], sys.byteorder) for i in (8, 12)] == [2, 2048]
     assert int.from_bytes(content[64:72], sys.byteorder) == 10**9
 
 
@@ -509,7 +532,7 @@ FOREIGN = {
     "one letter": b"r",
     "scoreboard": b"raindrop" + bytes(LENGTH),
     "counters": (5).to_bytes(8, sys.byteorder) + bytes(4088),
-    "version": HEADER[:8] + b"\x09" + HEADER[9:] + bytes(2240),
+    "version": HEADER[:8] + b"\x09" + HEADER[9:] + bytes(2048),
     "half a header": HEADER[:12],
 }
 
@@ -561,7 +584,7 @@ def run_threads(count, target):
 
 def test_processes_and_threads(h, fork):
     """Four processes of two threads each: every figure exact, nothing lost."""
-    values = [900, 1_000, 70_000, 16_777_215, 300_000_000, 90 * 10**9, 2**42]
+    values = [900, 1_000, 70_000, 16_777_215, 300_000_000, 90 * 10**9, 2**43]
 
     def record(link):
         def loop(i):
@@ -766,24 +789,23 @@ def test_an_empty_drawing(h):
 
 def test_the_drawing(h):
     """Figures, then aligned rows of a range, a bar and a count; gaps are a tilde; outliers have
-    rows of their own. Where there are many buckets, a row is an octave."""
+    rows of their own. Where there are many buckets, a row is a third of a decade."""
     record_all(h, [100] + [1500] * 3 + [2_500_000] * 50 + [5_000_000] * 100 + [20 * 10**9, 2**43])
     assert str(h) == DRAWING
 
 
 DRAWING = """\
 156 recorded, min 100 ns, mean 56.5 s, max 147 min, std dev 11.7 min
-p50 4.97 ms, p90 4.97 ms, p99 20.3 s, p99.9 147 min
-        under 512 ns |#                                                    |   1
-   512 ns to 1.02 us |                                                     |   0
-  1.02 us to 2.05 us |##                                                   |   3
+p50 4.74 ms, p90 4.74 ms, p99 19.9 s, p99.9 147 min
+        up to 500 ns |#                                                    |   1
+    500 ns to 1.1 us |                                                     |   0
+    1.1 us to 2.3 us |##                                                   |   3
           ~
-   2.1 ms to 4.19 ms |###########################                          |  50
-  4.19 ms to 8.39 ms |#####################################################| 100
+      2.3 ms to 5 ms |#####################################################| 150
           ~
-    17.2 s to 34.4 s |#                                                    |   1
+        11 s to 23 s |#                                                    |   1
           ~
-   73.3 min and over |#                                                    |   1"""
+       over 83.3 min |#                                                    |   1"""
 
 
 def test_the_fine_drawing(h):
@@ -794,11 +816,11 @@ def test_the_fine_drawing(h):
 
 FINE = """\
 4 recorded, min 1 ms, mean 1.14 ms, max 1.45 ms, std dev 183 us
-p50 1.01 ms, p90 1.45 ms, p99 1.45 ms, p99.9 1.45 ms
-   983 us to 1.05 ms |#######################################################| 2
-  1.05 ms to 1.18 ms |############################                           | 1
+p50 1.05 ms, p90 1.45 ms, p99 1.45 ms, p99.9 1.45 ms
+      910 us to 1 ms |############################                           | 1
+      1 ms to 1.1 ms |#######################################################| 2
           ~
-  1.44 ms to 1.57 ms |############################                           | 1"""
+   1.3 ms to 1.45 ms |############################                           | 1"""
 
 
 @settings(max_examples=200)

@@ -2,11 +2,11 @@
 
 #include "atomic.h"
 
-#define PARTS (1u << GRD_HISTOGRAM_PART_BITS)
-#define LOWEST (1ull << GRD_HISTOGRAM_FIRST_OCTAVE)
-#define HIGHEST (1ull << (GRD_HISTOGRAM_LAST_OCTAVE + 1))
 #define LIMIT (1ull << GRD_HISTOGRAM_LIMIT_BITS)
 #define LIMB_MASK ((1ull << GRD_HISTOGRAM_LIMB_BITS) - 1)
+
+#define PER_OCTAVE 473479ull    /* buckets, in 2^-16: 24 / log2(10) */
+#define OFFSET (258ull << 30)   /* 64.5 in 2^-32: makes the guess of 500 ns 0 */
 
 enum {
 	LAST = GRD_HISTOGRAM_BUCKETS - 1,
@@ -15,17 +15,47 @@ enum {
 };
 
 
+/* The bounds in the decade from 500u to 5000u. */
+#define DECADE(u) \
+	550 * u, 600 * u, 670 * u, 750 * u, 825 * u, 910 * u, 1000 * u, 1100 * u, 1200 * u, \
+	1300 * u, 1450 * u, 1600 * u, 1750 * u, 1900 * u, 2100 * u, 2300 * u, 2500 * u, \
+	2750 * u, 3000 * u, 3350 * u, 3700 * u, 4100 * u, 4500 * u, 5000 * u
+
+/* The most that each bucket holds, ns; the last one has no bound. */
+static const uint64_t bounds[] = {
+	500, DECADE(1ull), DECADE(10ull), DECADE(100ull), DECADE(1000ull), DECADE(10000ull),
+	DECADE(100000ull), DECADE(1000000ull), DECADE(10000000ull), DECADE(100000000ull),
+	DECADE(1000000000ull)
+};
+
+_Static_assert(sizeof(bounds) / sizeof(bounds[0]) == LAST, "each bucket has a bound, but the last");
+
+uint64_t grd_histogram_bound(uint32_t bucket)
+{
+	return bounds[bucket < LAST ? bucket : LAST - 1];
+}
+
+/* The binary logarithm in 2^-16, but linear within an octave: up to 0.09 too low. */
+static uint64_t log_of(uint64_t ns)
+{
+	int zeros = __builtin_clzll(ns);
+
+	return (uint64_t)(63 - zeros) << 16 | (ns << zeros << 1) >> 48;
+}
+
+/* The guess is the bucket, or up to 2 below it, since the logarithm is too low and the bounds are
+ * round. A loop would have the same result; a branch that depends on the value costs more. */
 static unsigned int bucket_of(uint64_t ns)
 {
-	unsigned int octave, part;
+	unsigned int guess;
 
-	if (ns < LOWEST)
+	if (ns <= bounds[0])
 		return 0;
-	if (ns >= HIGHEST)
+	if (ns > bounds[LAST - 1])
 		return LAST;
-	octave = 63 - __builtin_clzll(ns);
-	part = (ns >> (octave - GRD_HISTOGRAM_PART_BITS)) - PARTS;
-	return 1 + (octave - GRD_HISTOGRAM_FIRST_OCTAVE) * PARTS + part;
+	guess = (unsigned int)((log_of(ns) * PER_OCTAVE - OFFSET) >> 32);
+	guess += ns > bounds[guess];
+	return guess + (ns > bounds[guess]);
 }
 
 /* Each try that fails was lost to another writer's larger value. A writer that loses so many times

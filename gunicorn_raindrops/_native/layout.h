@@ -50,7 +50,7 @@
 
 /* cffi: begin */
 enum {
-	GRD_LAYOUT_VERSION = 4,
+	GRD_LAYOUT_VERSION = 5,
 	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
 	GRD_SLOT_SIZE = 12288,
 	GRD_TALLIES = 48,
@@ -93,10 +93,9 @@ enum {
 };
 
 enum {
-	GRD_HISTOGRAM_PART_BITS = 3,
-	GRD_HISTOGRAM_FIRST_OCTAVE = 9,
-	GRD_HISTOGRAM_LAST_OCTAVE = 41,
-	GRD_HISTOGRAM_BUCKETS = 266,    /* 33 octaves of 8, and the outliers */
+	GRD_HISTOGRAM_A_DECADE = 24,
+	GRD_HISTOGRAM_DECADES = 10,
+	GRD_HISTOGRAM_BUCKETS = 242,    /* of ten decades, and the outliers */
 	GRD_HISTOGRAM_LIMBS = 4,
 	GRD_HISTOGRAM_LIMB_BITS = 24,
 	GRD_HISTOGRAM_LIMIT_BITS = 53   /* 104 days: up to there a double holds every nanosecond */
@@ -205,7 +204,7 @@ struct grd_slot {
 
 	struct grd_histogram request;   /* from begin to end */
 	struct grd_histogram queue[GRD_QUEUE_SOURCES];  /* before that, by source */
-	uint64_t padding[152];          /* to the page where the entries begin */
+	uint64_t padding[224];          /* to the page where the entries begin */
 	struct grd_entry entries[GRD_ENTRIES];
 };
 /* cffi: end */
@@ -226,11 +225,11 @@ GRD_AT(grd_histogram, lowest, 8);
 GRD_AT(grd_histogram, highest, 16);
 GRD_AT(grd_histogram, squares, 32);
 GRD_AT(grd_histogram, buckets, 64);
-GRD_SIZE(grd_histogram, 2240);
+GRD_SIZE(grd_histogram, 2048);
 _Static_assert(sizeof(struct grd_histogram) % 64 == 0, "no histogram shares a cache line");
-_Static_assert(GRD_HISTOGRAM_BUCKETS ==
-	       ((GRD_HISTOGRAM_LAST_OCTAVE - GRD_HISTOGRAM_FIRST_OCTAVE + 1) <<
-		GRD_HISTOGRAM_PART_BITS) + 2, "each octave has its buckets, outliers have two");
+_Static_assert((int)GRD_HISTOGRAM_BUCKETS ==
+	       (int)GRD_HISTOGRAM_A_DECADE * (int)GRD_HISTOGRAM_DECADES + 2,
+	       "each decade has its buckets, outliers have two");
 
 GRD_AT(grd_entry, turn, 0);
 GRD_AT(grd_entry, began, 8);
@@ -305,7 +304,7 @@ GRD_AT(grd_slot, busy_step, 152);
 GRD_AT(grd_slot, namespace, 192);
 GRD_AT(grd_slot, exited, 200);
 GRD_AT(grd_slot, request, 256);
-GRD_AT(grd_slot, queue, 2496);
+GRD_AT(grd_slot, queue, 2304);
 GRD_AT(grd_slot, entries, 8192);
 GRD_LENGTH(grd_slot, responses, 5);
 GRD_LENGTH(grd_slot, queue, 2);

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from .. import sampler
-from ..distribution import Distribution
+from ..distribution import Distribution, bucket_up_to
 from ..snapshot import Snapshot
 from .families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
 
@@ -29,7 +29,13 @@ _KINDS: dict[str, Any] = {
     COUNTER: CounterMetricFamily,
     HISTOGRAM: HistogramMetricFamily,
 }
-_LEAST, _MOST = 5e-4, 60.0  # seconds that buckets are shown for, a bound an octave
+_BOUNDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5),
+    *(0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0),
+)
+"""Of the histograms, seconds."""
+_BUCKETS = [(str(bound), bucket_up_to(bound)) for bound in _BOUNDS]
+"""As they are written, and the buckets of ours that end there."""
 
 
 class PrometheusCollector:
@@ -96,5 +102,4 @@ def _metric(
 
 
 def _buckets(durations: Distribution) -> list[tuple[str, float]]:
-    bounds = [(f"{bound:.12g}", count) for bound, count in durations.reached(_LEAST, _MOST)]
-    return [*bounds, ("+Inf", durations.count)]
+    return [*((bound, durations.reached(at)) for bound, at in _BUCKETS), ("+Inf", durations.count)]
