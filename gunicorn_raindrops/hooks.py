@@ -36,8 +36,9 @@ import contextlib
 import functools
 import logging
 import os
+import sys
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 import gunicorn
@@ -147,6 +148,7 @@ def on_starting(server: Any) -> None:
     """
     if _process.server is server:
         return
+    _forget_conf()
     try:
         chosen = settings.load(_keywords, os.environ)
         user_counters.check(chosen.counters)
@@ -195,6 +197,7 @@ def _warn_of_replaced(server: Any) -> None:
 @_guard
 def on_reload(server: Any) -> None:
     """Take over what changed in the settings; wrong ones leave everything as it was."""
+    _forget_conf()
     try:
         chosen = settings.load(_keywords, os.environ)
         user_counters.check(chosen.counters)
@@ -219,6 +222,12 @@ def _share() -> None:
     if arbiter is not None:
         arbiter.load()
         sharing.freeze()
+
+
+def _forget_conf() -> None:
+    """Have gunicorn execute the shipped config again at the next HUP. It imports it, which executes
+    a module once."""
+    sys.modules.pop(f"{__package__}.conf", None)
 
 
 def _is_alone(server: Any) -> bool:
@@ -498,9 +507,30 @@ def install(namespace: MutableMapping[str, Any], **keywords: Any) -> None:
         keywords: the settings (see the README). Each wins over its RAINDROPS_* variable.
     """
     if namespace is not _given_for[0]:
-        _given_for[0] = namespace
-        _keywords.clear()
-        _keywords.update(keywords)
+        _take(namespace, keywords)
+    _put_into(namespace)
+
+
+def include(namespace: MutableMapping[str, Any], read: Callable[[], Mapping[str, Any]]) -> None:
+    """Put another conf's settings and hooks into one, and ours around them. The keywords hold that
+    the other one has called `install` with.
+
+    Args:
+        namespace: the conf's globals().
+        read: executes the other one and returns its globals.
+    """
+    _take(None, {})
+    namespace.update(read())
+    _put_into(namespace)
+
+
+def _take(namespace: Any, keywords: dict[str, Any]) -> None:
+    _given_for[0] = namespace
+    _keywords.clear()
+    _keywords.update(keywords)
+
+
+def _put_into(namespace: MutableMapping[str, Any]) -> None:
     for name in __all__:
         ours = globals()[name]
         theirs = namespace.get(name, ours)

@@ -128,7 +128,7 @@ def test_every_folder_has_its_order():
 @pytest.mark.parametrize(
     ("foreign", "rooms"),
     [
-        ("gunicorn", {"hooks.py"}),
+        ("gunicorn", {"hooks.py", "conf.py"}),
         ("pyroute2", {"listeners/queries.py"}),
         ("prometheus_client", {"exporters/prometheus.py"}),
         ("cffi", set()),

@@ -117,6 +117,7 @@ class Server:
         conf: the text of a conf file, instead of the shipped config; None for no config at all.
         bind: the application's listeners.
         launcher: a command that executes the rest of its arguments.
+        cwd: the folder that it is started in; it changes to that of the applications.
         tracebacks: how many tracebacks the log may hold (None: any number).
     """
 
@@ -132,6 +133,7 @@ class Server:
         bind=("127.0.0.1:0",),
         app="apps:app",
         launcher=(),
+        cwd=None,
         tracebacks=0,
     ):
         python = GUNICORNS[gunicorn]
@@ -151,6 +153,7 @@ class Server:
         keep = {k: v for k, v in os.environ.items() if not k.startswith("RAINDROPS_")}
         # HOME: gunicorn from 25.1 on puts a control socket there, one for all servers.
         self.env = keep | {"HOME": str(tmp_path), "RAINDROPS_BIND": "127.0.0.1:0"} | (env or {})
+        self.cwd = cwd
         self.log = []
         self.tracebacks = tracebacks
         self._gunicorn = gunicorn
@@ -159,6 +162,7 @@ class Server:
     def __enter__(self):
         self.process = subprocess.Popen(
             self.command,
+            cwd=self.cwd,
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

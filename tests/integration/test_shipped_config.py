@@ -1,0 +1,136 @@
+"""The shipped config takes ./gunicorn.conf.py along, as gunicorn itself reads it."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from gunicorn_raindrops import hooks
+
+from .servers import APPS, GUNICORNS, WAIT, eventually, rewrite
+
+SHIPPED = ("-c", "python:gunicorn_raindrops.conf")
+SETTINGS = {
+    "workers": 3, "threads": 2, "timeout": 21, "graceful_timeout": 5, "keepalive": 7,
+    "max_requests": 1000, "max_requests_jitter": 50, "backlog": 99, "worker_connections": 33,
+    "limit_request_line": 2000, "limit_request_fields": 50, "loglevel": "warning",
+    "access_log_format": "%(h)s", "proc_name": "mine", "umask": 7, "raw_env": ["MINE=1"],
+    "bind": ["127.0.0.1:0"], "preload_app": False, "check_config": False, "spew": False,
+}  # fmt: skip
+HOOKS = {
+    "on_starting": "server", "on_reload": "server", "when_ready": "server",
+    "pre_fork": "server, worker", "post_fork": "server, worker", "post_worker_init": "worker",
+    "pre_request": "worker, req", "post_request": "worker, req, environ, resp",
+    "nworkers_changed": "server, new, old",
+}  # fmt: skip
+"""Each of a user's hooks with its arguments."""
+
+HOOK = """
+def {name}({arguments}):
+    import os
+    os.write(2, b"mine: {mark}{name}\\n")
+"""
+
+
+def conf(mark="", **settings):
+    """Return the text of a user's conf file."""
+    text = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+    for name, arguments in HOOKS.items():
+        text += HOOK.format(name=name, arguments=arguments, mark=mark)
+    return text
+
+
+def printed(gunicorn, folder, *args):
+    """Return gunicorn's settings as it prints them, without those that differ by address."""
+    command = [GUNICORNS[gunicorn].parent / "gunicorn", *args, "--print-config", "apps:app"]
+    env = {**os.environ, "PYTHONPATH": str(APPS), "HOME": str(folder)}
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=WAIT, check=True
+    )
+    return dict(re.findall(r"^(\w+) += (.*)$", done.stdout, re.M))
+
+
+def test_settings_are_as_without_us(gunicorn, tmp_path):
+    """What gunicorn prints of its settings differs in the hooks alone, and in which config it was
+    given."""
+    (tmp_path / "gunicorn.conf.py").write_text(conf(**SETTINGS))
+    bare, ours = printed(gunicorn, tmp_path), printed(gunicorn, tmp_path, *SHIPPED)
+    assert bare["workers"] == "3"
+    differ = {name for name in bare if bare[name] != ours[name]}
+    assert differ == {"config", *hooks.__all__}
+    chdir = ("--chdir", str(APPS))
+    assert printed(gunicorn, tmp_path, *SHIPPED, *chdir)["workers"] == "3"
+    assert printed(gunicorn, tmp_path, *SHIPPED, "--workers", "5")["workers"] == "5"
+
+
+def said(server):
+    return sorted(line for line in server.log if line.startswith("mine: "))
+
+
+def life(server, path):
+    """Lead a server through requests, a HUP that changes its conf, and more; return what its
+    user's hooks have said."""
+    rewrite(path, conf(workers=2))
+    with server:
+        eventually(lambda: said(server).count("mine: post_worker_init") == 2, "two workers")
+        assert server.get("/")[0] == 200
+        eventually(lambda: "mine: post_request" in server.log, "the request's end")
+        rewrite(path, conf(mark="new ", workers=1))
+        server.send(signal.SIGHUP)
+        eventually(lambda: "mine: new post_worker_init" in server.log, "a new worker")
+        eventually(lambda: len(server.workers()) == 1, "the old ones' end")
+        assert server.get("/")[0] == 200
+        eventually(lambda: "mine: new post_request" in server.log, "the request's end")
+        if any("status at" in line for line in server.log):
+            eventually(lambda: server.settled()["requests"] == 2, "both counted")
+            assert server.warnings() == []
+    return said(server)
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_hooks_run_as_often_as_without_us(serve, gunicorn, tmp_path, by):
+    """Before and after a HUP that changes the file, which lies where gunicorn was started."""
+    path = tmp_path / "gunicorn.conf.py"
+    given = {"conf": None, "cwd": tmp_path, "gunicorn": gunicorn}
+    bare = life(serve(**given), path)
+    args = SHIPPED if by == "option" else ()
+    env = {"GUNICORN_CMD_ARGS": " ".join(SHIPPED)} if by == "variable" else {}
+    assert life(serve(*args, **given, env=env), path) == bare
+    assert {line.split()[-1] for line in bare} == set(HOOKS)
+
+
+def test_a_broken_file(serve, gunicorn, tmp_path):
+    """The error is gunicorn's own."""
+    (tmp_path / "gunicorn.conf.py").write_text("workers = 1 / 0\n")
+    logs = []
+    for args in ((), SHIPPED):
+        server = serve(*args, conf=None, cwd=tmp_path, gunicorn=gunicorn, tracebacks=None)
+        with server:
+            assert server.process.wait(WAIT) == 1
+        logs.append(server.log)
+    assert logs[0] == logs[1]
+    assert "Failed to read config file" in logs[0][0]
+
+
+@pytest.mark.parametrize("how", ["install", "conf"])
+def test_a_file_that_has_our_hooks(serve, tmp_path, how):
+    """Its keywords hold, nothing counts twice; and it may itself import the shipped config."""
+    text = "workers = 1\nimport gunicorn_raindrops\n"
+    if how == "install":
+        text += "gunicorn_raindrops.hooks.install(globals(), max_workers=7)\n"
+    else:
+        text += "from gunicorn_raindrops.conf import *\nwrites = open('read', 'a').write('once ')\n"
+    (tmp_path / "gunicorn.conf.py").write_text(text)
+    for args in (SHIPPED,) if how == "install" else (SHIPPED, ()):
+        (tmp_path / "read").unlink(missing_ok=True)
+        with serve(*args, conf=None, cwd=tmp_path) as server:
+            server.ready(1)
+            assert server.get("/")[0] == 200
+            eventually(lambda s=server: s.settled()["requests"] == 1, "counted once")
+            if how == "install":
+                assert server.status()["capacity"] == 1
+                assert len(server.status()["scoreboard"]) == 7
+            else:
+                assert (tmp_path / "read").read_text() == "once "
