@@ -42,9 +42,10 @@ gunicorn_raindrops.hooks.install(
     queue_header=False,
     # Have the kernel hand connections over with their request, not before.
     defer_accept=False,
-    # A path on the status address that answers 503 while the saturation is above a limit.
+    # A path on the status address that answers 503 while no worker takes requests; also, where
+    # `ready_above` is set, while the saturation is above it.
     ready=None,
-    ready_above=1.0,
+    ready_above=None,
     # Counters of your own to show: a Struct, or "module:name" of one.
     counters=None,
 )

@@ -20,11 +20,9 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from .environment import INHERITED
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.board import Scoreboard
-
-INHERITED = "RAINDROPS_INHERITED"
-"""Variable in which an arbiter names its descriptors for the one that it executes."""
 
 _Result = TypeVar("_Result")
 _TOO_LARGE = 1 << 64  # for an inode

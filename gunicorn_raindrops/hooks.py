@@ -170,6 +170,8 @@ def _start(server: Any, chosen: settings.Settings) -> None:
         server.log.info,
         os.environ,
     )
+    for line in settings.unknown(os.environ):
+        _warn(server.log, line)
 
 
 def _start_late(server: Any, chosen: settings.Settings) -> None:
@@ -531,11 +533,29 @@ def _take(namespace: Any, keywords: dict[str, Any]) -> None:
 
 
 def _put_into(namespace: MutableMapping[str, Any]) -> None:
+    if _is_only_checked(namespace):
+        _check_settings()
     for name in __all__:
         ours = globals()[name]
         theirs = namespace.get(name, ours)
         with contextlib.suppress(TypeError):  # gunicorn refuses it, and says so
             namespace[name] = wrapping.around(name, ours, _checked(name, theirs), _process)
+
+
+def _is_only_checked(namespace: Mapping[str, Any]) -> bool:
+    """Tell whether gunicorn ends when it has read the conf, without running a hook."""
+    given = (*sys.argv, *os.environ.get("GUNICORN_CMD_ARGS", "").split())
+    return "--check-config" in given or namespace.get("check_config") is True
+
+
+def _check_settings() -> None:
+    """End this process where a setting is wrong, in the way and with the words that `on_starting`
+    has gunicorn do it. Counters are not tried: the application's folder may not be known yet."""
+    try:
+        settings.load(_keywords, os.environ)
+    except ValueError as error:
+        print(f"\nError: gunicorn-raindrops: {error}\n", file=sys.stderr)
+        sys.exit(1)
 
 
 def _checked(name: str, hook: Any) -> Any:

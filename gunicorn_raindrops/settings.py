@@ -10,16 +10,15 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import environment
 from ._native._scoreboard import lib
 from .listeners import addresses
 from .listeners.addresses import Address
 from .shm import Struct
-
-PREFIX = "RAINDROPS_"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -112,7 +111,9 @@ def _check_ready(value: Any) -> str | None:
     return None if value is None or value == "" else _check_path(value)
 
 
-def _check_ready_above(value: Any) -> float:
+def _check_ready_above(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError
     limit = float(value)
@@ -196,10 +197,11 @@ class Settings:
     ready: str | None = _setting(
         None, _check_ready, "a path such as /ready, not / alone, or nothing for none"
     )
-    ready_above: float = _setting(
-        1.0, _check_ready_above, f"a number from 0 to {_MOST_SATURATED}, such as 1.5"
+    ready_above: float | None = _setting(
+        None,
+        _check_ready_above,
+        f"a number from 0 to {_MOST_SATURATED}, such as 1.5, or nothing for no limit",
     )
-
     counters: str | Struct | None = _setting(  # noqa: RUF009  # a field, as the others are
         None, _check_counters, "a Struct, or module:name of one, such as myapp.stats:stats"
     )
@@ -249,12 +251,19 @@ def load(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
             raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(fields)}")
     values = {}
     for name, setting in fields.items():
-        variable = PREFIX + name.upper()
+        variable = environment.variable(name)
         if name in keywords:
             values[name] = _check(setting, name, keywords[name])
         elif variable in environ:
             values[name] = _check(setting, variable, environ[variable])
+    if "token" not in keywords and (token := environment.token(environ)) is not None:
+        values["token"] = _check(fields["token"], environment.TOKEN_FILE, token)
     return Settings(**values)
+
+
+def unknown(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each RAINDROPS_* variable that is no setting."""
+    return environment.unknown(environ, (field.name for field in dataclasses.fields(Settings)))
 
 
 def _check(setting: dataclasses.Field[Any], name: str, value: Any) -> Any:

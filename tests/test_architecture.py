@@ -26,7 +26,7 @@ ROOMS = [
     {"snapshot"},
     {"scoreboard", "settings"},
     {"listeners"},
-    {"histogram", "shm"},
+    {"environment", "histogram", "shm"},
     {"distribution", "mapping", "sharing", "unpatched"},
     {"_native"},
 ]

@@ -28,7 +28,7 @@ DEFAULTS = {
     "defer_accept": False,
     "queue_header": False,
     "ready": None,
-    "ready_above": 1.0,
+    "ready_above": None,
 }
 
 
@@ -99,6 +99,7 @@ GOOD = [
     ("ready_above", 2, "2", 2.0),
     ("ready_above", 0.75, " 0.75 ", 0.75),
     ("ready_above", 0, "0", 0.0),
+    ("ready_above", None, "", None),
 ]
 
 
@@ -255,7 +256,7 @@ BAD = {
     "defer_accept": (["5 s", None, 7], "on or off"),
     "queue_header": (["X-Request-Start", None, ()], "on or off"),
     "ready": (["ready", "/", "/a b", "/a?b", 7, True], "such as /ready"),
-    "ready_above": (["high", "-1", -0.1, "nan", "inf", "1001", True, None], "from 0 to 1000"),
+    "ready_above": (["high", "-1", -0.1, "nan", "inf", "1001", True, []], "from 0 to 1000"),
 }
 BAD_ONES = [(name, value, takes) for name, (values, takes) in BAD.items() for value in values]
 

@@ -120,14 +120,18 @@ def _prometheus(snapshot: Snapshot, accept: str | None) -> Answer:
     return Answer(200, body, content_type, (("Vary", "Accept"),))
 
 
-def _ready(above: float) -> Renderer:
-    """Return what makes the readiness answer: whether more requests may be sent here."""
+def _ready(above: float | None) -> Renderer:
+    """Return what makes the readiness answer: whether more requests may be sent here.
+
+    Args:
+        above: the saturation above which they may not; None: whatever it is.
+    """
 
     def answer(snapshot: Snapshot, accept: str | None) -> Answer:
         saturation = snapshot.saturation
         if snapshot.capacity == 0:
             return Answer(503, b"no worker is ready\n")
-        if saturation is not None and saturation > above:
+        if above is not None and saturation is not None and saturation > above:
             line = f"saturation is {saturation:.2f}, above {above:g}\n"
             return Answer(503, line.encode(), headers=(("Retry-After", "1"),))
         return Answer(200, b"ready\n")

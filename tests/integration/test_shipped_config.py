@@ -134,3 +134,63 @@ def test_a_file_that_has_our_hooks(serve, tmp_path, how):
                 assert len(server.status()["scoreboard"]) == 7
             else:
                 assert (tmp_path / "read").read_text() == "once "
+
+
+@pytest.mark.parametrize(
+    ("gunicorn", "by", "way"),
+    [
+        ("current", "option", "shipped"),
+        ("23", "option", "install"),
+        ("current", "setting", "install"),
+        ("23", "variable", "shipped"),
+    ],
+)
+def test_a_check_of_the_config(gunicorn, tmp_path, by, way):
+    """`gunicorn --check-config`, which runs no hook, finds a wrong setting of ours."""
+    conf = "check_config = True\n" if by == "setting" else ""
+    if way == "install":
+        conf += "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals())\n"
+    (tmp_path / "gunicorn.conf.py").write_text(conf)
+    command = [str(GUNICORNS[gunicorn].parent / "gunicorn"), "apps:app"]
+    command += SHIPPED if way == "shipped" else []
+    env = {**os.environ, "PYTHONPATH": str(APPS), "HOME": str(tmp_path)}
+    if by == "option":
+        command.append("--check-config")
+    elif by == "variable":
+        env["GUNICORN_CMD_ARGS"] = "--check-config"
+    for bind, code in (("127.0.0.1:0", 0), ("nonsense", 1)):
+        env["RAINDROPS_BIND"] = bind
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=WAIT
+        )
+        assert done.returncode == code, done.stderr
+        line = "Error: gunicorn-raindrops: RAINDROPS_BIND: 'nonsense' is not host:port, "
+        assert (done.stderr.strip().startswith(line), done.stderr.count("\n")) == (
+            (True, 3) if code else (False, 0)
+        )
+
+
+def test_a_variable_that_is_no_setting(serve):
+    """It is warned of once, with the nearest that is; a HUP says it no second time."""
+    with serve("--workers", "1", env={"RAINDROPS_MAX_WORKER": "7"}) as server:
+        server.ready(1)
+        server.renewed(lambda: server.send(signal.SIGHUP), 1)
+        assert len(server.status()["scoreboard"]) == 1024
+        (line,) = server.warnings()
+    assert "RAINDROPS_MAX_WORKER is no setting; did you mean RAINDROPS_MAX_WORKERS?" in line
+
+
+def test_the_tokens_file(serve, tmp_path):
+    """The token is read when the server starts, and again at a HUP."""
+    path = tmp_path / "token"
+    path.write_text("first\n")
+    with serve("--workers", "1", env={"RAINDROPS_TOKEN_FILE": str(path)}) as server:
+
+        def code(token):
+            return server.ask(headers={"Authorization": f"Bearer {token}"})[0]
+
+        eventually(lambda: code("first") == 200, "the first token")
+        assert server.ask()[0] == code("other") == 401
+        path.write_text("second\n")
+        server.send(signal.SIGHUP)
+        eventually(lambda: code("second") == 200 and code("first") == 401, "the second token")
