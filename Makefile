@@ -46,7 +46,7 @@ wheel: $(BUILT)
 
 $(BUILT): pyproject.toml setup.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,bench]'
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
 
 $(OLD_GUNICORN)/.built: $(BUILT)

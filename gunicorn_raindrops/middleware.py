@@ -197,6 +197,7 @@ _NOT_IN_STATS = {field.name for field in dataclasses.fields(Snapshot)} - {
     "writing",
     "listeners",
     "queued",
+    "started",
 }
 """What the user's Struct cannot know."""
 

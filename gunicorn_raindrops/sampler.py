@@ -27,6 +27,8 @@ from .snapshot import Arbiter, Listener, Snapshot, Worker
 MARKS = {"10s": 10.0, "60s": 60.0}
 """Windows of high-water marks, beside the one that a reader asks for."""
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
+_BOOT = time.time() - time.monotonic()
+"""The monotonic clock's zero in Unix time: workers inherit it, so all of them tell one start."""
 ACTIVE_SHARE = 10  # and times as long as it took
 
 STATES = {
@@ -78,6 +80,7 @@ class Sampler:
         others: addresses of more listeners to report.
         warn: called with a line when a part fails; it deals with lines that repeat.
         counters: the user's own.
+        reads_headers: whether proxies say how long requests have waited.
     """
 
     def __init__(
@@ -88,10 +91,13 @@ class Sampler:
         others: tuple[str, ...],
         warn: Callable[[str], None],
         counters: UserCounters | None = None,
+        *,
+        reads_headers: bool = False,
     ) -> None:
         self._board = board
         self._counters = counters
         self._arbiter = arbiter
+        self._reads_headers = reads_headers
         self._listeners = _Listeners(sockets, others, warn)
 
     def take(self, since: float | None = None) -> Snapshot:
@@ -121,6 +127,8 @@ class Sampler:
             counters=None if self._counters is None else self._counters.read(reading.rows),
             marks=self._marks(since, queued, reading),
             queued=queued,
+            started=_BOOT + self._arbiter.started,
+            reads_headers=self._reads_headers,
             **{name: getattr(reading, name) for name in _OF_READING},
         )
 

@@ -10,12 +10,15 @@ None stands for a figure that this kernel or server cannot give.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .distribution import Distribution
 from .scoreboard.app_counters import UserCounter
 from .scoreboard.records import KillRecord, Marks, RequestRecord
+
+PYTHON = ".".join(map(str, sys.version_info[:3]))
 
 HIDDEN = {"hidden": True}
 """Metadata of a field that exporters may use, and that is not shown by itself."""
@@ -25,7 +28,8 @@ HIDDEN = {"hidden": True}
 class Arbiter:
     """The process that runs the workers; None for what only gunicorn has.
 
-    `started` is in seconds of the monotonic clock.
+    `started` is in seconds of the monotonic clock. `workers_wanted` is the number of workers that
+    the arbiter means to have, those of both generations during an upgrade.
     """
 
     pid: int
@@ -33,6 +37,8 @@ class Arbiter:
     raindrops: str
     worker_class: str | None
     started: float = field(metadata=HIDDEN)
+    workers_wanted: int | None = None
+    python: str = field(default=PYTHON, metadata=HIDDEN)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,9 @@ class Snapshot:
     `busy_seconds` are by slot, of all workers that a slot ever had: each only grows.
     `queue_seconds` are by source, SOCKET and HEADER of the scoreboard; `exits` by cause. `killed`
     has the last workers that were killed, the latest first. `queued` is the number of connections
-    that wait at the server's own listeners, as far as it is known.
+    that wait at the server's own listeners, as far as it is known. `started` is when the server
+    started, Unix time, the same in each snapshot. `reads_headers` says whether proxies' headers are
+    read.
     """
 
     time: float
@@ -106,3 +114,5 @@ class Snapshot:
     counters: tuple[UserCounter, ...] | None
     queue_ignored: int | None = field(metadata=HIDDEN)
     queued: int = field(metadata=HIDDEN)
+    started: float = field(metadata=HIDDEN)
+    reads_headers: bool = field(default=False, metadata=HIDDEN)

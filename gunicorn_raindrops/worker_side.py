@@ -139,7 +139,13 @@ class WorkerSide:
             return None
         self._board.watch()  # the application is loaded, and may have replaced the guard
         sampler = Sampler(
-            self._board, arbiter, sockets, self.settings.listeners, warn, self._counters
+            self._board,
+            arbiter,
+            sockets,
+            self.settings.listeners,
+            warn,
+            self._counters,
+            reads_headers=self.settings.queue_header,
         )
         take = marking(sampler, self._board)
         set_for_this_process(take)

@@ -51,7 +51,12 @@ FOLDERS = {
         {"app"},
         {"access", "boundary", "gate", "__init__"},
     ],
-    "exporters": [{"json", "text", "prometheus", "statsd"}, {"families", "__init__"}],
+    "exporters": [
+        {"json", "text", "prometheus", "statsd"},
+        {"exposition"},
+        {"families"},
+        {"figures", "__init__"},
+    ],
     "scoreboard": [
         {"app_counters", "claims"},
         {"board"},
@@ -159,13 +164,13 @@ def test_who_knows_gunicorns_objects():
     assert knowing == {"hooks", "worker_classes"}
 
 
-@pytest.mark.parametrize("name", ["families", "json", "text"])
-def test_text_and_json_are_pure(name):
+@pytest.mark.parametrize("name", ["exposition", "families", "figures", "json", "text"])
+def test_the_formats_are_pure(name):
     """They import nothing that does I/O or knows the time."""
     pure = {"__future__", "collections", "dataclasses", "functools", "json", "operator", "typing"}
     ours, others = imports(Path(f"exporters/{name}.py"))
     assert others <= pure
-    assert {names[0] for names in ours} <= {"distribution", "scoreboard", "snapshot"}
+    assert {names[0] for names in ours} <= {"distribution", "exporters", "scoreboard", "snapshot"}
 
 
 def test_native_imports_nothing_of_ours():

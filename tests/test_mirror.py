@@ -17,10 +17,12 @@ ELSEWHERE = {
     "counting/slots.py": ("test_middleware.py", "where no arbiter gives a slot, a middleware does"),
     "counting/wsgi.py": ("test_middleware.py", "what is around a WSGI call is the middleware"),
     "distribution.py": ("test_histogram.py", "a distribution is what a histogram reads"),
+    "exporters/exposition.py": ("exporters/test_prometheus.py", "it is what a scraper reads"),
     "exporters/families.py": (
         "exporters/test_prometheus.py",
         "the table is seen as it is rendered",
     ),
+    "exporters/figures.py": ("exporters/test_prometheus.py", "as the table"),
     "exporters/text.py": ("exporters/test_json.py", "both formats of one snapshot, side by side"),
     "listeners/sock_diag.py": ("listeners/test_listeners.py", "its tables are what is read there"),
     "scoreboard/layout.py": ("scoreboard/test_board.py", "damaged files, foreign ones, old ones"),

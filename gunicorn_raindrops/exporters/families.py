@@ -1,223 +1,227 @@
 """What Prometheus is told: the families of a snapshot, a row each.
 
-To add a figure, add its row. Workers are labelled by slot, never by pid: a series lives as long as
-the server, and the number of series does not grow with restarts. A figure that is not known has no
-sample.
+To add a figure, add its row. The rows are the product's interface: a name stays, and so does what
+it means. A name ends in its unit, where it has one. A sum over a label means something (of the
+marks, which have windows, the maximum does). Workers are labelled by slot, never by pid: a series
+lives as long as the server, and the number of series does not grow with restarts. A figure that is
+not known has no sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from ..distribution import Distribution, bucket_up_to
+from ..scoreboard.app_counters import UserCounter
 from ..snapshot import Snapshot
+from . import figures
 
-GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
-STATES = ("starting", "idle", "calling", "writing", "finishing")
+GAUGE, COUNTER, HISTOGRAM, INFO = "gauge", "counter", "histogram", "info"
+
+_ENDS = {COUNTER: "_total", INFO: "_info"}
+_UNITS = ("seconds", "ratio", "bytes")
+
+BOUNDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5),
+    *(0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0),
+)
+"""Of the histograms, seconds."""
+_BUCKETS = [(str(bound), bucket_up_to(bound)) for bound in BOUNDS]
+
+
+def buckets(durations: Distribution) -> list[tuple[str, int]]:
+    """Return each bound as it is written, and how many durations are at most that."""
+    reached = [(bound, durations.reached(at)) for bound, at in _BUCKETS]
+    return [*reached, ("+Inf", durations.count)]
 
 
 class Family(NamedTuple):
     """A family of samples.
 
     Attributes:
-        kind: one of GAUGE, COUNTER and HISTOGRAM.
-        name: without the suffix that a counter gets.
+        kind: one of GAUGE, COUNTER, HISTOGRAM and INFO.
+        name: without the suffix that a counter or an info gets.
         help: one sentence.
-        of: returns the figure of a snapshot, a number or a Distribution; with a `label`, pairs of
-            the label's value and the figure; None if it is not known.
-        label: the label's name.
+        of: returns the figure of a snapshot, a number or a Distribution; with labels, see
+            `figures`; None if it is not known.
+        labels: their names.
     """
 
     kind: str
     name: str
     help: str
     of: Callable[[Snapshot], Any]
-    label: str | None = None
+    labels: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> str:
+        """The name of its samples; those of a histogram begin with it."""
+        return self.name + _ENDS.get(self.kind, "")
+
+    @property
+    def unit(self) -> str:
+        """The unit in which the name ends; nothing for a number of things."""
+        last = self.name.rpartition("_")[2]
+        return last if last in _UNITS else ""
+
+    def figures(self, snapshot: Snapshot) -> figures.Pairs:
+        """Return the labels' values and the figure of each sample."""
+        found = self.of(snapshot)
+        if found is None:
+            return []
+        return found if self.labels else [((), found)]
 
 
-# What a figure is, where it is not a field of the snapshot.
-
-Pairs = list[tuple[str, Any]] | None
-
-
-def _states(sample: Snapshot) -> Pairs:
-    if sample.workers is None:
-        return None
-    states = [worker.state for worker in sample.workers]
-    return [(state, states.count(state)) for state in STATES]
-
-
-def _items(name: str) -> Callable[[Snapshot], Pairs]:
-    """Return what reads a mapping's items."""
-
-    def of(sample: Snapshot) -> Pairs:
-        mapping = getattr(sample, name)
-        return None if mapping is None else list(mapping.items())
-
-    return of
+def told(snapshot: Snapshot) -> Iterator[tuple[Family, figures.Pairs]]:
+    """Yield each family that has samples, and these: see `Family.figures`."""
+    for family in FAMILIES:
+        found = family.figures(snapshot)
+        if found:
+            yield family, found
+    for counter in snapshot.counters or ():
+        family = _of_user(counter)
+        yield family, family.figures(snapshot)
 
 
-def _busy(sample: Snapshot) -> Pairs:
-    if sample.busy_seconds is None:
-        return None
-    return [(str(slot), seconds) for slot, seconds in enumerate(sample.busy_seconds)]
+def _of_user(counter: UserCounter) -> Family:
+    kind = GAUGE if counter.gauge else COUNTER
+    return Family(kind, counter.family, "The application's own.", lambda _: counter.value)
 
 
-def _mark(name: str) -> Callable[[Snapshot], Pairs]:
-    """Return what reads a high-water mark, by window."""
-
-    def of(sample: Snapshot) -> Pairs:
-        marks = [(window, mark) for window, mark in (sample.marks or {}).items() if mark]
-        found = [(window, getattr(mark, name)) for window, mark in marks]
-        return [(window, figure) for window, figure in found if figure is not None] or None
-
-    return of
+def _count(name: str, help_: str, of: Callable[[Snapshot], Any], *labels: str) -> Family:
+    return Family(COUNTER, f"gunicorn_{name}", help_, of, labels)
 
 
-def _listeners(name: str) -> Callable[[Snapshot], Pairs]:
-    """Return what reads a figure of each listener."""
-
-    def of(sample: Snapshot) -> Pairs:
-        found = [(_printable(one.address), getattr(one, name)) for one in sample.listeners]
-        return [(address, figure) for address, figure in found if figure is not None] or None
-
-    return of
+def _gauge(name: str, help_: str, of: Callable[[Snapshot], Any], *labels: str) -> Family:
+    return Family(GAUGE, f"gunicorn_{name}", help_, of, labels)
 
 
-def _printable(address: str) -> str:
-    """Return a label's value: a path may hold bytes that are not UTF-8."""
-    return address.encode(errors="surrogateescape").decode(errors="backslashreplace")
+def _histogram(name: str, help_: str, of: Callable[[Snapshot], Any]) -> Family:
+    return Family(HISTOGRAM, f"gunicorn_{name}", help_, of)
 
 
-FAMILIES = (
-    Family(GAUGE, "gunicorn_workers", "Workers by what they are doing.", _states, "state"),
+_SERVER = (
     Family(
-        GAUGE,
-        "gunicorn_workers_max",
-        "Workers that can be counted.",
-        lambda sample: None if sample.scoreboard is None else len(sample.scoreboard),
+        INFO,
+        "gunicorn",
+        "What runs here.",
+        figures.info,
+        ("gunicorn", "python", "raindrops", "worker_class"),
     ),
-    Family(
-        GAUGE,
-        "gunicorn_workers_untracked",
-        "Workers beyond the last slot.",
-        attrgetter("untracked"),
+    _gauge("start_time_seconds", "When the server started, Unix time.", attrgetter("started")),
+)
+
+_WORKERS = (
+    _gauge("workers", "Workers by what they are doing.", figures.states, "state"),
+    _gauge(
+        "workers_wanted",
+        "Workers that the arbiter means to have.",
+        attrgetter("arbiter.workers_wanted"),
     ),
-    Family(
-        COUNTER,
-        "gunicorn_worker_busy_seconds",
+    _gauge("workers_limit", "Workers that can be counted.", figures.slots),
+    _gauge("workers_untracked", "Workers beyond the last slot.", attrgetter("untracked")),
+    _count(
+        "worker_busy_seconds",
         "How long requests have been inside, those in flight included.",
-        _busy,
+        figures.busy,
         "slot",
     ),
-    Family(
-        COUNTER,
-        "gunicorn_worker_exits",
-        "Workers that have ended, by why.",
-        _items("exits"),
-        "reason",
+    _count("worker_exits", "Workers that have ended, by why.", figures.items("exits"), "reason"),
+)
+
+_REQUESTS = (
+    _gauge("requests_in_flight", "Requests inside the workers.", figures.in_flight),
+    _gauge("requests_calling", "Requests inside the application.", attrgetter("calling")),
+    _gauge("requests_writing", "Requests whose response is being sent.", attrgetter("writing")),
+    _gauge("requests_capacity", "Requests that can run at once.", attrgetter("capacity")),
+    _gauge(
+        "request_oldest_seconds",
+        "How long the oldest request has been in flight.",
+        figures.oldest,
     ),
-    Family(
-        GAUGE,
-        "gunicorn_requests_in_flight",
-        "Requests inside the workers.",
-        lambda sample: sample.calling + sample.writing,
-    ),
-    Family(
-        GAUGE,
-        "gunicorn_requests_writing",
-        "Requests whose response is being sent.",
-        attrgetter("writing"),
-    ),
-    Family(GAUGE, "gunicorn_websockets", "Websockets that are open.", attrgetter("websockets")),
-    Family(COUNTER, "gunicorn_requests", "Requests that have ended.", attrgetter("requests")),
-    Family(
-        COUNTER,
-        "gunicorn_request_errors",
-        "Requests that ended in an exception.",
-        attrgetter("errors"),
-    ),
-    Family(
-        COUNTER,
-        "gunicorn_responses",
-        "Responses by class of status.",
-        _items("responses"),
-        "code",
-    ),
-    Family(GAUGE, "gunicorn_capacity", "Requests that can run at once.", attrgetter("capacity")),
-    Family(
-        GAUGE,
-        "gunicorn_saturation_ratio",
+    _gauge("utilization_ratio", "Requests in flight, over capacity.", attrgetter("utilization")),
+    _gauge(
+        "saturation_ratio",
         "Requests in flight and connections waiting, over capacity.",
         attrgetter("saturation"),
     ),
-    Family(
-        GAUGE,
-        "gunicorn_requests_calling_max",
-        "Most requests that were calling at once.",
-        _mark("calling"),
-        "window",
-    ),
-    Family(
-        GAUGE,
-        "gunicorn_requests_writing_max",
-        "Most requests that were writing at once.",
-        _mark("writing"),
-        "window",
-    ),
-    Family(
-        GAUGE,
-        "gunicorn_listeners_queued_max",
-        "Most connections that were seen waiting.",
-        _mark("queued"),
-        "window",
-    ),
-    Family(
-        HISTOGRAM,
-        "gunicorn_request_duration_seconds",
+    _gauge("websockets_open", "Websockets that are open.", attrgetter("websockets")),
+    _count("requests", "Requests that have ended.", attrgetter("requests")),
+    _count("responses", "Responses by class of status.", figures.items("responses"), "code"),
+    _count("request_errors", "Requests that ended in an exception.", attrgetter("errors")),
+)
+
+_TIMES = (
+    _histogram(
+        "request_duration_seconds",
         "How long requests have taken, from the application's call to the response's end.",
         attrgetter("request_seconds"),
     ),
-    Family(
-        HISTOGRAM,
-        "gunicorn_request_queue_seconds",
-        "How long requests have waited before that, as the kernel or a proxy says.",
-        _items("queue_seconds"),
-        "source",
+    _histogram(
+        "request_queue_seconds",
+        "How long requests have waited before that, as the kernel says.",
+        figures.socket_queue,
     ),
-    Family(
-        COUNTER,
-        "gunicorn_request_queue_ignored",
+    _histogram(
+        "request_header_queue_seconds",
+        "How long requests have waited before that, as a proxy says.",
+        figures.header_queue,
+    ),
+    _count(
+        "request_queue_ignored",
         "Headers of proxies that said no time, or one to come.",
         attrgetter("queue_ignored"),
     ),
-    Family(
-        GAUGE,
-        "gunicorn_listener_active",
+)
+
+_MARKS = (
+    _gauge(
+        "requests_calling_max",
+        "Most requests that were calling at once.",
+        figures.mark("calling"),
+        "window",
+    ),
+    _gauge(
+        "requests_writing_max",
+        "Most requests that were writing at once.",
+        figures.mark("writing"),
+        "window",
+    ),
+    _gauge(
+        "listeners_queued_max",
+        "Most connections that were seen waiting.",
+        figures.mark("queued"),
+        "window",
+    ),
+)
+
+_LISTENERS = (
+    _gauge(
+        "listener_active",
         "Connections that were accepted and are open.",
-        _listeners("active"),
+        figures.listeners("active"),
         "listener",
     ),
-    Family(
-        GAUGE,
-        "gunicorn_listener_queued",
+    _gauge(
+        "listener_queued",
         "Connections that wait to be accepted.",
-        _listeners("queued"),
+        figures.listeners("queued"),
         "listener",
     ),
-    Family(
-        GAUGE,
-        "gunicorn_listener_backlog",
+    _gauge(
+        "listener_queue_limit",
         "Connections that may wait to be accepted.",
-        _listeners("backlog"),
+        figures.listeners("backlog"),
         "listener",
     ),
-    Family(
-        COUNTER,
-        "gunicorn_listener_drops",
+    _count(
+        "listener_drops",
         "Packets dropped because the queue was full.",
-        _listeners("dropped"),
+        figures.listeners("dropped"),
         "listener",
     ),
 )
+
+FAMILIES = (*_SERVER, *_WORKERS, *_REQUESTS, *_TIMES, *_MARKS, *_LISTENERS)

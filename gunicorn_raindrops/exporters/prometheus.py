@@ -1,12 +1,11 @@
-"""A snapshot in Prometheus's formats, by way of prometheus_client.
+"""A snapshot for Prometheus: the answer to a scraper, and a collector for prometheus_client.
 
-That is an extra (`pip install gunicorn-raindrops[prometheus]`), so this is imported only when a
-scraper asks. What the families are is in `families.py`.
+Imported only when a scraper asks, or the application wants the collector: prometheus_client is
+large. What the families are is in `families.py`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,28 +13,25 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import choose_encoder
 
 from .. import sampler
-from ..distribution import Distribution, bucket_up_to
 from ..snapshot import Snapshot
-from .families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
+from . import exposition
+from .families import COUNTER, GAUGE, HISTOGRAM, INFO, Family, buckets, told
+from .figures import Pairs
 
-_ASCII = re.compile(r"[^A-Za-z0-9_]")
 _KINDS: dict[str, Any] = {
     GAUGE: GaugeMetricFamily,
     COUNTER: CounterMetricFamily,
     HISTOGRAM: HistogramMetricFamily,
+    INFO: InfoMetricFamily,
 }
-_BOUNDS = (
-    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5),
-    *(0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0),
-)
-"""Of the histograms, seconds."""
-_BUCKETS = [(str(bound), bucket_up_to(bound)) for bound in _BOUNDS]
-"""As they are written, and the buckets of ours that end there."""
+_RENAMING = ("escaping=dots", "escaping=values")
+"""What a content type ends with where a client wants other names than ours, in old escapes."""
 
 
 class PrometheusCollector:
@@ -70,36 +66,27 @@ def encode(sample: Snapshot, accept: str | None) -> tuple[bytes, str]:
         encoder, content_type = choose_encoder(accept or "")
     except (ValueError, TypeError):  # a malformed version
         encoder, content_type = choose_encoder("")
-    return encoder(PrometheusCollector(lambda: sample)), content_type
+    if content_type.endswith(_RENAMING):
+        return encoder(PrometheusCollector(lambda: sample)), content_type
+    is_open = content_type.startswith("application/openmetrics-text")
+    return (exposition.encode_open if is_open else exposition.encode)(sample), content_type
 
 
 def families(sample: Snapshot) -> Iterator[Metric]:
     """Yield what a snapshot tells, family by family."""
-    for kind, name, text, of, label in FAMILIES:
-        figures = of(sample)
-        if figures is None:
-            continue
-        if label is None:
-            yield _metric(kind, name, text, [], [([], figures)])
-        else:
-            yield _metric(kind, name, text, [label], [([value], one) for value, one in figures])
-    for counter in sample.counters or ():
-        kind, name = GAUGE if counter.gauge else COUNTER, _ASCII.sub("_", counter.name)
-        text = "The application's own."
-        yield _metric(kind, f"gunicorn_app_{name}", text, [], [([], counter.value)])
+    for family, found in told(sample):
+        yield _metric(family, found)
 
 
-def _metric(
-    kind: str, name: str, text: str, labels: list[str], figures: list[tuple[list[str], Any]]
-) -> Metric:
-    metric = _KINDS[kind](name, text, labels=labels)
-    for values, figure in figures:
-        if kind == HISTOGRAM:
-            metric.add_metric(values, _buckets(figure), figure.sum)
+def _metric(family: Family, found: Pairs) -> Metric:
+    kind, name, text, _, labels = family
+    metric: Any = _KINDS[kind](name, text, labels=None if kind == INFO else labels)
+    metric.unit = family.unit
+    for values, figure in found:
+        if kind == INFO:
+            metric.add_metric((), dict(zip(labels, values, strict=True)))
+        elif kind == HISTOGRAM:
+            metric.add_metric(values, buckets(figure), figure.sum)
         else:
             metric.add_metric(values, figure)
     return metric  # type: ignore[no-any-return]
-
-
-def _buckets(durations: Distribution) -> list[tuple[str, float]]:
-    return [*((bound, durations.reached(at)) for bound, at in _BUCKETS), ("+Inf", durations.count)]

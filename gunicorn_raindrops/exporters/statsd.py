@@ -82,17 +82,19 @@ class Pusher:
         yield self._gauge("busy_workers", busy)
         yield self._gauge("total_workers", len(workers) + (snapshot.untracked or 0))
         yield self._gauge("requests.in_flight", snapshot.calling + snapshot.writing)
+        if snapshot.saturation is not None:
+            yield self._gauge("saturation", round(snapshot.saturation, 4))
         for listener in snapshot.listeners:
             if listener.queued is not None:
-                yield self._backlog(listener.address, listener.queued)
+                yield self._queued(listener.address, listener.queued)
 
-    def _backlog(self, address: str, queued: int) -> str:
+    def _queued(self, address: str, queued: int) -> str:
         if self._tags:
             tag = "listener:" + _NOT_IN_TAGS.sub("_", address)
-            return self._gauge("backlog", queued, f"{self._tags},{tag}")
-        return self._gauge("backlog." + _NOT_IN_NAMES.sub("_", address), queued)
+            return self._gauge("listener.queued", queued, f"{self._tags},{tag}")
+        return self._gauge("listener.queued." + _NOT_IN_NAMES.sub("_", address), queued)
 
-    def _gauge(self, name: str, value: int, tags: str | None = None) -> str:
+    def _gauge(self, name: str, value: float, tags: str | None = None) -> str:
         tags = tags or self._tags
         return f"{self._prefix}gunicorn.{name}:{value}|g" + (f"|#{tags}" if tags else "")
 

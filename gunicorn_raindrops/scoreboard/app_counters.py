@@ -12,6 +12,7 @@ What fork does to it: a child that the application forks updates its parent's ce
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,26 @@ class UserCounter:
     name: str
     gauge: bool
     value: int
+
+    @property
+    def family(self) -> str:
+        """The name of its family for Prometheus."""
+        return _family(self.name, gauge=self.gauge)
+
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
+
+
+def _family(name: str, *, gauge: bool) -> str:
+    """Return a family's name: Prometheus's formats give a counter's samples the end `_total`."""
+    name = "gunicorn_app_" + _NOT_IN_NAMES.sub("_", name)
+    return name if gauge else name.removesuffix("_total")
+
+
+def _series(name: str, kind: str) -> set[str]:
+    """Return the names that a member takes up: that of its family, and those of its samples."""
+    family = _family(name, gauge=kind != "counter")
+    return {family} if kind != "counter" else {family, f"{family}_total", f"{family}_created"}
 
 
 def find(named: Struct | str) -> Struct:
@@ -51,9 +72,23 @@ def find(named: Struct | str) -> Struct:
 
 
 def check(named: Struct | str | None) -> None:
-    """Raise the ValueError that `find` would."""
-    if named is not None:
-        find(named)
+    """See that the setting can be used.
+
+    Raises:
+        ValueError: there is no such Struct, or two of its members would have one name where
+            Prometheus reads them.
+    """
+    if named is None:
+        return
+    taken: dict[str, str] = {}
+    for name, kind in find(named).KINDS.items():
+        for series in sorted(_series(name, kind)):
+            if series in taken:
+                raise ValueError(
+                    f"counters: {taken[series]} and {name} would both be {series} for Prometheus; "
+                    "rename one of them"
+                )
+            taken[series] = name
 
 
 class UserCounters:

@@ -82,9 +82,7 @@ BAD_SINCE = Answer(400, b"since must be Unix time, such as 1700000000.5\n")
 _SINCE = re.compile("(?:^|&)since=([^&]*)")
 _INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
 
-NO_PROMETHEUS = Answer(
-    501, b"prometheus_client is missing: pip install 'gunicorn-raindrops[prometheus]'\n"
-)
+NO_PROMETHEUS = Answer(501, b"prometheus_client cannot be imported\n")
 
 _NOBODY = Sender()
 
@@ -102,9 +100,9 @@ def _json(snapshot: Snapshot, accept: str | None) -> Answer:
 
 @functools.cache
 def load() -> Any:
-    """Import what an answer may need, and return it: what makes Prometheus's formats, or None
-    without prometheus_client. To be called before a thread runs that must not import: a later call
-    executes no import, not even one that fails."""
+    """Import what an answer may need, and return it: what makes Prometheus's formats, or None if
+    prometheus_client is damaged, which costs that one answer. To be called before a thread runs
+    that must not import: a later call executes no import, not even one that fails."""
     try:
         from ..exporters import prometheus
     except ImportError:

@@ -8,6 +8,7 @@ import pytest
 
 from gunicorn_raindrops.exporters import json as render
 from gunicorn_raindrops.exporters import prometheus, text
+from gunicorn_raindrops.exporters.families import FAMILIES
 from gunicorn_raindrops.exporters.statsd import Pusher
 from gunicorn_raindrops.scoreboard.app_counters import UserCounter
 
@@ -26,9 +27,20 @@ def statsd(snapshot, tags=""):
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def series():
+    """Return all that Prometheus may be told, a line for each family: name, labels, type, unit and
+    help. What a dashboard relies on is changed here, in sight of who reviews it."""
+    lines = (
+        f"{one.series}{{{','.join(one.labels)}}} {one.kind} {one.unit or '-'} {one.help}\n"
+        for one in FAMILIES
+    )
+    return "".join(sorted(lines)).encode()
+
+
 def rendered():
     """Return the bytes of every format, by the name of its file."""
     return {
+        "series.txt": series(),
         "whole.json": render.encode(WHOLE),
         "whole.txt": text.encode(WHOLE),
         "whole.prom": prometheus.encode(WHOLE, None)[0],

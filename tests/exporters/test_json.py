@@ -13,7 +13,15 @@ from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.scoreboard.records import KillRecord, Marks, RequestRecord
 from gunicorn_raindrops.snapshot import Arbiter, Listener, Snapshot, Worker
 
-ARBITER = Arbiter(pid=10, gunicorn="27.0", raindrops="0.1", worker_class="sync", started=5.0)
+ARBITER = Arbiter(
+    pid=10,
+    gunicorn="27.0",
+    raindrops="0.1",
+    worker_class="sync",
+    started=5.0,
+    workers_wanted=2,
+    python="3.12.1",
+)
 WORKER = Worker(
     slot=0,
     pid=11,
@@ -55,6 +63,7 @@ SNAPSHOT = Snapshot(
     counters=None,
     queue_ignored=None,
     queued=2,
+    started=1e9 - 11.75,
 )
 
 
@@ -93,7 +102,7 @@ KEYS = {
         "responses", "errors", "capacity", "utilization", "saturation", "scoreboard",
         "request_seconds", "queue_seconds", "workers", "exits", "listeners", "counters",
     },
-    "arbiter": {"pid", "gunicorn", "raindrops", "worker_class"},
+    "arbiter": {"pid", "gunicorn", "raindrops", "worker_class", "workers_wanted"},
     "responses": {"1xx", "2xx", "3xx", "4xx", "5xx"},
     "workers": {
         "slot", "pid", "age", "state", "calling", "writing", "websockets", "requests",
@@ -122,6 +131,7 @@ def test_json():
     assert (body["time"], body["uptime"]) == (1e9 + 0.5, 12.25)
     assert body["arbiter"] == {
         "pid": 10, "gunicorn": "27.0", "raindrops": "0.1", "worker_class": "sync",
+        "workers_wanted": 2,
     }  # fmt: skip
     assert (body["calling"], body["writing"], body["requests"], body["errors"]) == (1, 0, 7, 1)
     assert body["responses"] == {"1xx": 0, "2xx": 5, "3xx": 1, "4xx": 0, "5xx": 1}
@@ -164,6 +174,7 @@ TIMED = dataclasses.replace(
     exits={"killed": 2, "graceful": 1},
     killed=(KillRecord(1e9, 0, 11, 1, "timeout", 2, RequestRecord("GET", "/slow", 30.5)),),
     marks={"10s": Marks(2, 1, 5), "since": Marks(3, 1, None)},
+    reads_headers=True,
 )
 
 

@@ -9,29 +9,36 @@ import sys
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from gunicorn_raindrops import PrometheusCollector, sampler
 from gunicorn_raindrops.exporters import prometheus
+from gunicorn_raindrops.exporters.families import FAMILIES, INFO
+from gunicorn_raindrops.scoreboard.records import RequestRecord
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.snapshot import Snapshot
 from gunicorn_raindrops.status.app import StatusApp
 
-from .test_json import SNAPSHOT, TCP, TIMED, UNIX
+from .test_json import SNAPSHOT, TCP, TIMED, UNIX, distribution
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 
 EXPECTED = {
+    ("gunicorn_info", "27.0", "3.12.1", "0.1", "sync"): 1,
+    ("gunicorn_start_time_seconds",): 1e9 - 11.75,
     ("gunicorn_workers", "starting"): 0,
     ("gunicorn_workers", "idle"): 0,
     ("gunicorn_workers", "calling"): 1,
     ("gunicorn_workers", "writing"): 0,
     ("gunicorn_workers", "finishing"): 0,
-    ("gunicorn_workers_max",): 4,
+    ("gunicorn_workers_wanted",): 2,
+    ("gunicorn_workers_limit",): 4,
     ("gunicorn_workers_untracked",): 0,
-    ("gunicorn_websockets",): 2,
+    ("gunicorn_websockets_open",): 2,
     ("gunicorn_requests_in_flight",): 1,
+    ("gunicorn_requests_calling",): 1,
     ("gunicorn_requests_writing",): 0,
     ("gunicorn_requests_total",): 7,
     ("gunicorn_request_errors_total",): 1,
@@ -40,14 +47,16 @@ EXPECTED = {
     ("gunicorn_responses_total", "3xx"): 1,
     ("gunicorn_responses_total", "4xx"): 0,
     ("gunicorn_responses_total", "5xx"): 1,
-    ("gunicorn_capacity",): 2,
+    ("gunicorn_requests_capacity",): 2,
+    ("gunicorn_utilization_ratio",): 0.5,
     ("gunicorn_saturation_ratio",): 1.5,
     ("gunicorn_listener_active", "127.0.0.1:80"): 3,
     ("gunicorn_listener_queued", "127.0.0.1:80"): 2,
-    ("gunicorn_listener_backlog", "127.0.0.1:80"): 64,
+    ("gunicorn_listener_queue_limit", "127.0.0.1:80"): 64,
     ("gunicorn_listener_drops_total", "127.0.0.1:80"): 0,
 }
-"""By name and label; the unix listener's figures are unknown, so they are not there."""
+"""By name and label; the unix listener's figures are unknown, so they are not there, nor is the
+age of a request that is not shown."""
 
 
 def samples(families):
@@ -102,10 +111,11 @@ TIMES = {
     ("gunicorn_listeners_queued_max", "10s"): 5,
     ("gunicorn_request_duration_seconds_count",): 2,
     ("gunicorn_request_duration_seconds_sum",): 2,
-    ("gunicorn_request_queue_seconds_count", "socket"): 1,
-    ("gunicorn_request_queue_seconds_sum", "socket"): 0.25,
-    ("gunicorn_request_queue_seconds_count", "header"): 0,
-    ("gunicorn_request_queue_seconds_sum", "header"): 0,
+    ("gunicorn_request_queue_seconds_count",): 1,
+    ("gunicorn_request_queue_seconds_sum",): 0.25,
+    ("gunicorn_request_header_queue_seconds_count",): 0,
+    ("gunicorn_request_header_queue_seconds_sum",): 0,
+    ("gunicorn_request_oldest_seconds",): 0.25,
     ("gunicorn_request_queue_ignored_total",): 3,
 }
 
@@ -128,8 +138,59 @@ def test_times(accept, parse):
     took = {float(key[-1]): value for key, value in buckets.items() if "request_duration" in key[0]}
     assert took == {bound: (bound >= 0.5) + (bound >= 1.5) for bound in BOUNDS}
     assert list(took) == BOUNDS
-    waited = {key[1:] for key in buckets if "queue" in key[0]}
+    waited = [key for key in buckets if "queue" in key[0]]
     assert len(waited) == 2 * len(took)
+
+
+@pytest.mark.parametrize(("reads", "count", "is_there"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)])
+def test_where_no_proxy_is_read(reads, count, is_there):
+    """The histogram of its headers has no samples, which a scrape would pay for."""
+    seconds = {"socket": distribution(), "header": distribution(*[0.5] * count)}
+    sample = dataclasses.replace(TIMED, reads_headers=bool(reads), queue_seconds=seconds)
+    assert (b"header_queue_seconds_sum" in prometheus.encode(sample, None)[0]) == is_there
+
+
+@pytest.mark.parametrize("accept", [None, OPEN])
+@pytest.mark.parametrize("sample", [SNAPSHOT, TIMED], ids=["little", "whole"])
+def test_as_prometheus_client_writes_it(accept, sample):
+    """Line for line, but for the notation of large numbers."""
+    encoder, _ = choose_encoder(accept)
+    theirs = encoder(PrometheusCollector(lambda: sample)).decode().splitlines()
+    ours = prometheus.encode(sample, accept)[0].decode().splitlines()
+    assert list(map(number, ours)) == list(map(number, theirs))
+
+
+def number(line):
+    """Return a line with its last word as a number, if it is a sample's."""
+    words, _, last = line.rpartition(" ")
+    return line if line.startswith("#") else (words, float(last))
+
+
+def test_the_oldest_request():
+    """0 where there is none; unknown where those in flight are not shown."""
+
+    def oldest(**changes):
+        body, _ = prometheus.encode(dataclasses.replace(TIMED, **changes), None)
+        return samples(text_families(body.decode())).get(("gunicorn_request_oldest_seconds",))
+
+    (worker,) = TIMED.workers
+    other = dataclasses.replace(worker, slot=1, current=RequestRecord("GET", "/", 7.5))
+    assert oldest(workers=(worker, other)) == 7.5
+    hidden = dataclasses.replace(worker, current=None)
+    assert (oldest(workers=(hidden,)), oldest(workers=None)) == (None, None)
+    assert oldest(workers=(hidden,), calling=0, writing=0) == 0
+
+
+SUMMED = {"state", "slot", "reason", "code", "listener"}
+
+
+def test_a_sum_over_a_label_means_something():
+    """It counts each thing once. Windows overlap: of their marks the maximum means something. A
+    request may have waited by the kernel's clock and by a proxy's: two families."""
+    for family in FAMILIES:
+        if family.kind != INFO:
+            ends = {"window"} if family.name.endswith("_max") else SUMMED
+            assert set(family.labels) <= ends, family.name
 
 
 def test_the_unknown_has_no_sample():
@@ -137,11 +198,16 @@ def test_the_unknown_has_no_sample():
     nothing = {
         field.name: None
         for field in dataclasses.fields(Snapshot)
-        if field.name not in ("time", "uptime", "arbiter", "calling", "writing", "listeners")
+        if field.name
+        not in ("time", "uptime", "started", "arbiter", "calling", "writing", "listeners")
     }
-    unknown = dataclasses.replace(SNAPSHOT, **nothing, listeners=(UNIX,))
+    alone = dataclasses.replace(SNAPSHOT.arbiter, workers_wanted=None)
+    unknown = dataclasses.replace(SNAPSHOT, **nothing, arbiter=alone, listeners=(UNIX,))
     body, _ = prometheus.encode(unknown, None)
-    names = {"gunicorn_requests_in_flight", "gunicorn_requests_writing"}
+    names = {
+        *("gunicorn_info", "gunicorn_start_time_seconds"),
+        *("gunicorn_requests_in_flight", "gunicorn_requests_calling", "gunicorn_requests_writing"),
+    }
     assert {name for name, *_ in samples(text_families(body.decode()))} == names
 
 
@@ -195,8 +261,8 @@ def test_metrics_of_the_application_are_its_own():
     assert status.exposed(exposed).body.endswith(b"# EOF\n")
 
 
-def test_without_prometheus_client():
-    """One line says what to install; the rest of the status is there."""
+def test_a_damaged_prometheus_client():
+    """One line says so; the rest of the status is there."""
     code = """
 import json, sys
 sys.modules["prometheus_client"] = None
@@ -210,9 +276,18 @@ print(json.dumps([[one.status, one.body.decode()] for one in found]))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
-    (text, _), (whole, _), (missing, said) = json.loads(done.stdout)
-    assert (text, whole, missing) == (200, 200, 501)
-    assert "pip install 'gunicorn-raindrops[prometheus]'" in said
+    (text, _), (whole, _), missing = json.loads(done.stdout)
+    assert (text, whole) == (200, 200)
+    assert missing == [501, "prometheus_client cannot be imported\n"]
+
+
+@pytest.mark.parametrize("scheme", ["dots", "values", "underscores", "allow-utf-8"])
+def test_names_in_other_escapes(scheme):
+    """A client that wants some has them, and is told so."""
+    body, content_type = prometheus.encode(SNAPSHOT, f"{OPEN};escaping={scheme}")
+    assert content_type.endswith(f"escaping={scheme}")
+    plain = scheme in ("underscores", "allow-utf-8")
+    assert (b"\ngunicorn_workers{" in body) == plain
 
 
 def test_promtool():
@@ -220,8 +295,8 @@ def test_promtool():
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("no promtool (Debian: prometheus)")
-    body, _ = prometheus.encode(SNAPSHOT, None)
-    done = subprocess.run(
-        [promtool, "check", "metrics"], input=body, capture_output=True, timeout=30, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    for sample in (SNAPSHOT, TIMED):
+        body, _ = prometheus.encode(sample, None)
+        command = [promtool, "check", "metrics", "--extended"]
+        done = subprocess.run(command, input=body, capture_output=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")

@@ -37,6 +37,7 @@ def snapshot(**changes):
         "calling": 2,
         "writing": 2,
         "untracked": 0,
+        "saturation": 2.75,
         "workers": workers,
         "listeners": (listener("127.0.0.1:8000", 7),),
     }
@@ -82,7 +83,8 @@ def test_the_gauges():
         "gunicorn.busy_workers:2|g",
         "gunicorn.total_workers:3|g",
         "gunicorn.requests.in_flight:4|g",
-        "gunicorn.backlog.127_0_0_1_8000:7|g",
+        "gunicorn.saturation:2.75|g",
+        "gunicorn.listener.queued.127_0_0_1_8000:7|g",
     ]
 
 
@@ -97,7 +99,7 @@ def test_the_gauges():
 )
 def test_names_of_listeners(address, name):
     """Whatever statsd's grammar or graphite's tree would take for its own is replaced."""
-    assert lines(listeners=(listener(address, 1),))[-1] == f"gunicorn.backlog.{name}:1|g"
+    assert lines(listeners=(listener(address, 1),))[-1] == f"gunicorn.listener.queued.{name}:1|g"
 
 
 @pytest.mark.parametrize("prefix", ["app", "app.", "app..", "a"])
@@ -110,12 +112,12 @@ def test_tags():
     """With dogstatsd's tags a listener is one more, and its figure has one name for all."""
     found = lines(tags="env:prod,team:a", listeners=(listener("/run/a,b|c", 0),))
     assert found[0] == "gunicorn.busy_workers:2|g|#env:prod,team:a"
-    assert found[-1] == "gunicorn.backlog:0|g|#env:prod,team:a,listener:/run/a_b_c"
+    assert found[-1] == "gunicorn.listener.queued:0|g|#env:prod,team:a,listener:/run/a_b_c"
 
 
 def test_what_is_unknown():
     """A figure that this kernel cannot tell is left out; untracked workers are workers."""
-    found = lines(untracked=2, listeners=(listener("127.0.0.1:8000", None),))
+    found = lines(untracked=2, saturation=None, listeners=(listener("127.0.0.1:8000", None),))
     assert found[1:] == ["gunicorn.total_workers:5|g", "gunicorn.requests.in_flight:4|g"]
 
 
@@ -125,7 +127,7 @@ def test_udp(statsd, host):
     pusher, warnings = make((host, statsd.getsockname()[1]))
     for _ in range(2):
         pusher.push(snapshot)
-    sources = {statsd.recvfrom(1000)[1] for _ in range(8)}
+    sources = {statsd.recvfrom(1000)[1] for _ in range(10)}
     assert len(sources) == 1
     assert warnings == []
 
@@ -136,7 +138,7 @@ def test_ipv6():
         sock.settimeout(5)
         pusher, _ = make(sock.getsockname()[:2])
         pusher.push(snapshot)
-        assert received(sock, 4) == lines()
+        assert received(sock, 5) == lines()
 
 
 def test_a_unix_socket_that_comes_and_goes(tmp_path):
@@ -149,7 +151,7 @@ def test_a_unix_socket_that_comes_and_goes(tmp_path):
             sock.bind(path)
             sock.settimeout(5)
             pusher.push(snapshot)
-            assert received(sock, 4) == lines()
+            assert received(sock, 5) == lines()
         Path(path).unlink()
         pusher.push(snapshot)
     assert len(warnings) == 1

@@ -275,12 +275,3 @@ def test_prometheus(serve):
             assert (code, headers["Content-Type"][:10]) == (200, "text/plain")
             assert b"\ngunicorn_requests_total 5.0\n" in body
             assert b'\ngunicorn_workers{state="idle"} 2.0\n' in body
-
-
-def test_prometheus_client_is_an_extra(serve):
-    """Where it is missing, as beside gunicorn 23 here, its URLs say so; all else is there."""
-    with serve("--workers", "1", gunicorn="23") as server:
-        server.ready(1)
-        code, body, _ = server.ask("/metrics")
-        assert (code, b"gunicorn-raindrops[prometheus]" in body) == (501, True)
-        assert server.warnings() == []

@@ -13,7 +13,9 @@ from .classes import among
 from .load import Gate
 from .servers import WAIT, connect, eventually
 
-OURS = re.compile(r"(.*)gunicorn\.(busy_workers|total_workers|requests\.in_flight|backlog.*):")
+OURS = re.compile(
+    r"(.*)gunicorn\.(busy_workers|total_workers|requests\.in_flight|saturation|listener\.queued.*):"
+)
 
 
 class Statsd:
@@ -51,7 +53,7 @@ class Statsd:
         if not self.rounds or self.rounds[-1][0] != source or kind.partition("|")[0] != "g":
             self.strange.append((line, source))  # of two senders at once
             return
-        self.rounds[-1][1][name + kind[1:]] = int(value)
+        self.rounds[-1][1][name + kind[1:]] = float(value)
 
     def more(self, number=2):
         """Wait for so many whole rounds that begin from now on; returns them."""
@@ -114,7 +116,8 @@ def test_what_is_sent(serve, gunicorn, statsd):
             "app.gunicorn.busy_workers": sum(w["state"] == "calling" for w in status["workers"]),
             "app.gunicorn.total_workers": len(status["workers"]),
             "app.gunicorn.requests.in_flight": status["calling"] + status["writing"],
-            f"app.gunicorn.backlog.{backlog}": status["listeners"][0]["queued"],
+            "app.gunicorn.saturation": status["saturation"],
+            f"app.gunicorn.listener.queued.{backlog}": status["listeners"][0]["queued"],
         }
         assert statsd.strange == []
         assert server.warnings() == []
@@ -173,7 +176,7 @@ def test_tags(serve, statsd):
         server.ready(1)
         figures = statsd.more()[1][1]
         assert figures["gunicorn.busy_workers|#env:test"] == 0
-        assert figures[f"gunicorn.backlog|#env:test,listener:{server.name}"] == 0
+        assert figures[f"gunicorn.listener.queued|#env:test,listener:{server.name}"] == 0
 
 
 def test_a_unix_socket(serve, tmp_path):

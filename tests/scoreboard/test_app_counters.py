@@ -55,6 +55,37 @@ def board():
     os.close(board.fileno())
 
 
+def struct(**kinds):
+    """Return a Struct whose members are named and annotated so."""
+    return type("Named", (Struct,), {"__annotations__": kinds})()
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"grösse": int, "grüsse": int},
+        {"jobs": int, "jobs_total": int},
+        {"jobs": int, "jobs_total": Gauge},
+        {"jobs_total": int, "jobs": WorkerGauge},
+    ],
+    ids=" ".join,
+)
+def test_two_of_one_name(kinds):
+    """Prometheus would get both under one name: refused, in one line that names them."""
+    first, second = kinds
+    with struct(**kinds) as stats:
+        with pytest.raises(
+            ValueError, match=rf"^counters: {first} and {second} would both be \w+ "
+        ):
+            user_counters.check(stats)
+
+
+def test_names_that_differ():
+    """Where they are the same only in part."""
+    with struct(jobs=int, jobs_done=int, total=Gauge, jobs_=Gauge) as stats:
+        user_counters.check(stats)
+
+
 def seated(counters, board, work):
     """Fork a worker that takes a slot and does some work; return what kills it."""
     claim = board.claim()
