@@ -2,11 +2,13 @@
 
 The scoreboard is read anew for each snapshot, and so is each listener's queue: both hold totals,
 and readers who ask several workers in turn must never see one go back. Counting the accepted
-connections of a busy listener costs the kernel milliseconds. That one figure, a gauge, therefore
-serves all readers for ten times as long as it took, up to a tenth of a second.
+connections of a busy listener, and those with unread bytes, costs the kernel milliseconds. These
+gauges therefore serve all readers for ten times as long as the count took, up to a tenth of a
+second. How many requests wait inside is worked out from them and the scoreboard (see `waiting`).
+What that has begun since is in flight, and no longer waits.
 
-Nothing here writes to the scoreboard. Its high-water mark of queued connections is raised by the
-workers, from what they sample.
+Nothing here writes to the scoreboard. Its high-water marks of queued connections and of requests
+that wait are raised by the workers, from what they sample.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from . import listeners as kernel
+from . import waiting as inside
 from .listeners import ListenStats, addresses
 from .scoreboard import board as scoreboard
 from .scoreboard.app_counters import UserCounters
@@ -30,6 +33,7 @@ ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
 _BOOT = time.time() - time.monotonic()
 """The monotonic clock's zero in Unix time: workers inherit it, so all of them tell one start."""
 ACTIVE_SHARE = 10  # and times as long as it took
+MARKING_SHARE = 100  # times as long as it took, at least, until it is counted for a mark alone
 
 STATES = {
     scoreboard.CLAIMED: "starting",
@@ -109,6 +113,8 @@ class Sampler:
         capacity = sum(row.capacity for row in reading.rows if row.state == scoreboard.READY)
         queued = sum(one.queued or 0 for one in listeners if one.own)
         known = all(one.queued is not None for one in listeners if one.own)
+        waiting = inside.count(listeners, reading.rows, self._arbiter.worker_class)
+        demand = calling + writing + queued + (waiting or 0)
         now, clock = time.time(), time.monotonic()
         return Snapshot(
             time=now,
@@ -116,16 +122,17 @@ class Sampler:
             arbiter=self._arbiter,
             calling=calling,
             writing=writing,
+            waiting=waiting,
             websockets=sum(row.websockets for row in reading.rows),
             responses=dict(zip(CLASSES, reading.responses, strict=True)),
             capacity=capacity,
             utilization=_ratio(calling + writing, capacity),
-            saturation=_ratio(calling + writing + queued, capacity) if known else None,
+            saturation=_ratio(demand, capacity) if known else None,
             scoreboard=_letters(reading),
             workers=tuple(_worker(row, now - clock) for row in reading.rows),
-            listeners=listeners,
+            listeners=tuple(inside.at_most(one, waiting) for one in listeners),
             counters=None if self._counters is None else self._counters.read(reading.rows),
-            marks=self._marks(since, queued, reading),
+            marks=self._marks(since, queued, waiting, reading),
             queued=queued,
             started=_BOOT + self._arbiter.started,
             reads_headers=self._reads_headers,
@@ -136,14 +143,22 @@ class Sampler:
         """Return how many connections wait at the server's own listeners, as far as is known."""
         return self._listeners.queued()
 
+    def waiting(self) -> int | None:
+        """Return how many requests wait inside. None: it is not known, or was counted a moment ago
+        and took long."""
+        if not self._listeners.is_rested():
+            return None
+        listeners, rows = self._listeners.read(), self._board.read().rows
+        return inside.count(listeners, rows, self._arbiter.worker_class)
+
     def _marks(
-        self, since: float | None, queued: int, reading: Reading
+        self, since: float | None, queued: int, waiting: int | None, reading: Reading
     ) -> Mapping[str, Marks | None]:
         windows = dict(MARKS)
         if since is not None:
             windows["since"] = time.time() - since
         marks = {name: self._board.marks(seconds, reading) for name, seconds in windows.items()}
-        return {window: mark and _including(mark, queued) for window, mark in marks.items()}
+        return {name: mark and _including(mark, queued, waiting) for name, mark in marks.items()}
 
 
 class _Listeners:
@@ -158,33 +173,40 @@ class _Listeners:
         # a relative path of a unix socket may read like an address
         self._families |= {name: sock.family for name, sock in self._own.items()}
         self._warn = warn
-        self._active: dict[str, int | None] = {}
-        self._active_until = 0.0
+        self._counted: dict[str, ListenStats] = {}
+        self._counted_until = self._rested_at = 0.0
 
     def read(self) -> tuple[Listener, ...]:
         """Read their figures from the kernel."""
         if not self._families:
             return ()
         began = time.monotonic()
-        count = began >= self._active_until
+        count = began >= self._counted_until
         stats = self._ask(list(self._families), count)
         if count:
-            self._active = {name: stat.active for name, stat in stats.items()}
+            self._counted = stats
             now = time.monotonic()
-            self._active_until = now + min(ACTIVE_AGE, ACTIVE_SHARE * (now - began))
+            self._counted_until = now + min(ACTIVE_AGE, ACTIVE_SHARE * (now - began))
+            self._rested_at = now + MARKING_SHARE * (now - began)
         return tuple(self._listener(name, stats[name]) for name in self._families)
+
+    def is_rested(self) -> bool:
+        """Tell whether counting the connections again would take little of the time."""
+        return time.monotonic() >= self._rested_at
 
     def queued(self) -> int:
         """Read the queues of the server's own listeners alone, and return their sum."""
         return sum(stat.queued or 0 for stat in self._ask(list(self._own), False).values())
 
     def _listener(self, name: str, stat: ListenStats) -> Listener:
+        counted = self._counted.get(name, UNKNOWN)
         return Listener(
             address=name,
             family=FAMILIES[self._families[name]],
             own=name in self._own,
-            active=self._active.get(name),
+            active=counted.active,
             queued=stat.queued,
+            waiting=counted.waiting,
             backlog=stat.backlog,
             dropped=stat.dropped,
         )
@@ -216,13 +238,20 @@ class _Listeners:
             return UNKNOWN
 
 
+def mark(sampler: Sampler, board: scoreboard.Scoreboard) -> None:
+    """Raise the high-water marks of queued connections and of requests that wait."""
+    board.saw_queued(sampler.queued())
+    board.saw_waiting(sampler.waiting())
+
+
 def marking(sampler: Sampler, board: scoreboard.Scoreboard) -> Callable[..., Snapshot]:
-    """Return what takes snapshots in a worker, whose readers also raise the high-water mark of
-    queued connections."""
+    """Return what takes snapshots in a worker, whose readers also raise the high-water marks of
+    queued connections and of requests that wait."""
 
     def take(since: float | None = None) -> Snapshot:
         snapshot = sampler.take(since)
         board.saw_queued(snapshot.queued)
+        board.saw_waiting(snapshot.waiting)
         return snapshot
 
     return take
@@ -245,9 +274,10 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _including(mark: Marks, queued: int) -> Marks:
+def _including(mark: Marks, queued: int, waiting: int | None) -> Marks:
     """Return a mark that is no lower than what was just seen."""
-    return dataclasses.replace(mark, queued=max(mark.queued or 0, queued))
+    most = None if waiting is None else max(mark.waiting or 0, waiting)
+    return dataclasses.replace(mark, queued=max(mark.queued or 0, queued), waiting=most)
 
 
 def _state(row: SlotRecord) -> str:

@@ -65,13 +65,15 @@ class Worker:
 
 @dataclass(frozen=True)
 class Listener:
-    """One listener. `own`: it is one of this server's."""
+    """One listener. `own`: it is one of this server's. No more wait inside at one of these than at
+    all of them."""
 
     address: str
     family: str
     own: bool = field(metadata=HIDDEN)
     active: int | None
     queued: int | None
+    waiting: int | None = field(default=None, kw_only=True)
     backlog: int | None
     dropped: int | None
 
@@ -80,7 +82,9 @@ class Listener:
 class Snapshot:
     """The server at one instant. `time` is Unix time, `uptime` seconds.
 
-    `utilization` is requests in flight over capacity; `saturation` adds the connections that wait.
+    `waiting` inside are requests that nobody has read yet: see `waiting.py`. `utilization` is
+    requests in flight over capacity; `saturation` adds those that wait inside and the connections
+    that are queued.
     `busy_seconds` are by slot, of all workers that a slot ever had: each only grows.
     `queue_seconds` are by source, SOCKET and HEADER of the scoreboard; `exits` by cause. `killed`
     has the last workers that were killed, the latest first. `queued` is the number of connections
@@ -94,6 +98,7 @@ class Snapshot:
     arbiter: Arbiter
     calling: int
     writing: int
+    waiting: int | None
     websockets: int | None
     requests: int | None
     responses: Mapping[str, int] | None

@@ -15,7 +15,7 @@ from typing import Any
 
 from .counting import attached
 from .listeners import queries, sock_diag
-from .sampler import Sampler, marking, set_for_this_process
+from .sampler import Sampler, mark, marking, set_for_this_process
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.board import Claim, Scoreboard
 from .settings import Settings
@@ -162,7 +162,7 @@ class WorkerSide:
             self.tasks.append(Task("opening the status address", partial(self._open, warn)))
         if not self._has_slot:
             self.tasks.append(Task("seeking a slot", self.seek, leader_only=False))
-        self.tasks.append(Task("marking the queue", lambda: board.saw_queued(sampler.queued())))
+        self.tasks.append(Task("marking the queue", partial(mark, sampler, board)))
         self.tasks.append(Task("reaping", board.reap_abandoned))
         self.tasks.append(Task("guarding the file", board.watch, leader_only=False))
         if push is not None:

@@ -23,6 +23,7 @@ ROOMS = [
     {"status"},
     {"exporters"},
     {"sampler"},
+    {"waiting"},
     {"snapshot"},
     {"scoreboard", "settings"},
     {"listeners"},

@@ -42,16 +42,17 @@ def row(slot=0, state=scoreboard.READY, calling=0, writing=0, capacity=1, **othe
 class Board:
     """A scoreboard that says what it is told to."""
 
-    def __init__(self, *rows, slots=4, queued=0):
+    def __init__(self, *rows, slots=4, queued=0, waiting=None):
         self.rows = rows
         self.queued = queued
+        self.waiting = waiting
         self.slots = slots
 
     def read(self):
         return Reading(self.slots, 2, 50, (1, 2, 3, 4, 5), 6, self.rows)
 
     def marks(self, seconds, reading=None):
-        return Marks(int(seconds), 1, self.queued)
+        return Marks(int(seconds), 1, self.queued, self.waiting)
 
 
 class Kernel:
@@ -75,7 +76,7 @@ class Kernel:
         found = {name: self.stats.get(name, zero) for name in names}
         if active:
             return found
-        return {name: stat._replace(active=None) for name, stat in found.items()}
+        return {name: ListenStats(None, *stat[1:]) for name, stat in found.items()}
 
 
 @pytest.fixture
@@ -109,6 +110,33 @@ def test_marks(kernel, listener):
     taken = sampler(Board(), [listener], ["/run/nginx.sock"]).take(time.time() - 30.5)
     assert taken.marks["since"] == Marks(30, 1, 7)
     assert set(taken.marks) == {"10s", "60s", "since"}
+
+
+def test_a_mark_of_who_waits(kernel, listener):
+    """It includes what waits now; where nobody knows that, the mark is unknown."""
+    name = f"127.0.0.1:{listener.getsockname()[1]}"
+    kernel.stats = {name: ListenStats(9, 7, 64, 0, waiting=5)}
+    assert sampler(Board(waiting=3), [listener]).take().marks["10s"] == Marks(10, 1, 7, 5)
+    assert sampler(Board(waiting=8), [listener]).take().marks["10s"] == Marks(10, 1, 7, 8)
+    kernel.stats = {name: ListenStats(9, 7, 64, 0)}
+    assert sampler(Board(waiting=8), [listener]).take().marks["10s"] == Marks(10, 1, 7, None)
+
+
+def test_who_waits_is_marked(kernel, listener):
+    """A worker marks it each second, unless counting takes more than a hundredth of the time."""
+    name = f"127.0.0.1:{listener.getsockname()[1]}"
+    kernel.stats = {name: ListenStats(9, 7, 64, 0, waiting=5)}
+    board = Scoreboard(1)
+    sampling = sampler(board, [listener])
+    taken = sampler_module.marking(sampling, board)()
+    assert (taken.waiting, board.marks(10).waiting) == (5, 5)
+    board.saw_waiting(sampler(Board(), [listener]).waiting())
+    board.saw_waiting(None)
+    assert board.marks(10).waiting == 5
+    kernel.seconds = 0.05
+    slow = sampler(Board(), [listener])
+    assert (slow.waiting(), slow.waiting()) == (5, None)
+    board.forget_file()
 
 
 def test_queued(kernel, listener):
@@ -230,6 +258,26 @@ def test_listeners(kernel, listener, tmp_path):
     assert taken.saturation == 8
 
 
+def test_who_waits(kernel, listener, tmp_path):
+    """It is part of the saturation. No listener of the server has more than all; what waits at
+    others' is not the server's."""
+    name, path = f"127.0.0.1:{listener.getsockname()[1]}", str(tmp_path / "x")
+    kernel.stats = {
+        name: ListenStats(8, 1, 64, 0, waiting=6),
+        path: ListenStats(1, 0, 64, None, waiting=1),
+        "/run/nginx.sock": ListenStats(9, 9, 64, None, waiting=9),
+    }
+    board = Board(row(calling=4, capacity=4))
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path)
+        taken = sampler(board, [listener, unix], ["/run/nginx.sock"]).take()
+        kernel.stats[path] = ListenStats(1, 0, 64, None)
+        unknown = sampler(board, [listener, unix]).take()
+    assert (taken.waiting, taken.saturation) == (5, (4 + 5 + 1) / 4)
+    assert [one.waiting for one in taken.listeners] == [5, 1, 9]
+    assert (unknown.waiting, unknown.saturation) == (None, (4 + 1) / 4)
+
+
 def test_no_listeners(kernel):
     """The kernel is not asked."""
     assert sampler(Board()).take().listeners == ()
@@ -280,6 +328,7 @@ def test_without_netlink(kernel, listener):
     assert (own.active, own.queued, other.queued, unix.queued) == (None, 1, None, None)
     assert own.backlog > 0
     assert (other.active, other.backlog, other.dropped) == (None, None, None)
+    assert (own.waiting, taken.waiting) == (None, None)
     assert taken.saturation == 1
     assert {line for line in warnings if "no netlink here" in line} == set(warnings) != set()
 

@@ -142,9 +142,15 @@ static int inet_listener(struct grd_table *table, struct grd_listener *one,
 	return err ? err : add(table, one);
 }
 
+static void accepted(struct grd_listener *owner, uint64_t unread)
+{
+	owner->active++;
+	owner->waiting += unread > 0;
+}
+
 /* The most exact listener has it: its address, ::ffff:0.0.0.0 for an IPv4 client, the wildcard.
  * Families do not mix: what a dual-stack listener accepts from IPv4 is an AF_INET6 row. */
-static void inet_accepted(struct grd_table *table, struct grd_listener *key)
+static void inet_accepted(struct grd_table *table, struct grd_listener *key, uint32_t unread)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	struct grd_listener *owner = find(table, key);
@@ -158,7 +164,7 @@ static void inet_accepted(struct grd_table *table, struct grd_listener *key)
 		owner = find(table, key);
 	}
 	if (owner)
-		owner->active++;
+		accepted(owner, unread);
 }
 
 static int inet_row(struct grd_table *table, const uint8_t *at, size_t length)
@@ -174,7 +180,7 @@ static int inet_row(struct grd_table *table, const uint8_t *at, size_t length)
 		return inet_listener(table, &key, &row, at + sizeof(row), length - sizeof(row));
 	/* inode 0: a connection that nobody has accepted yet, it is one of the queued */
 	if (row.idiag_state == ESTABLISHED && row.idiag_inode)
-		inet_accepted(table, &key);
+		inet_accepted(table, &key, row.idiag_rqueue);
 	return 0;
 }
 
@@ -199,6 +205,7 @@ static void unix_attribute(struct grd_listener *one, const struct attribute *fou
 		one->inode = u32(found->data);
 		one->device = u32(found->data + 4);
 	} else if (found->type == UNIX_DIAG_RQLEN && found->length >= 8) {
+		/* of a connection: the bytes unread, and those sent that the peer has not read */
 		one->queued = u32(found->data);
 		one->backlog = u32(found->data + 4);
 	}
@@ -226,7 +233,7 @@ static int unix_row(struct grd_table *table, const uint8_t *at, size_t length)
 		return add(table, &one);
 	/* an accepted socket has its listener's name and file; so the listeners come first */
 	if (row.udiag_state == ESTABLISHED && (owner = find(table, &one)))
-		owner->active++;
+		accepted(owner, one.queued == UINT64_MAX ? 0 : one.queued);
 	return 0;
 }
 

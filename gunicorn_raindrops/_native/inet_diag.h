@@ -11,12 +11,13 @@ struct grd_listener {
 	uint64_t active;		/* accepted connections in state ESTABLISHED */
 	uint64_t queued;		/* connections in the accept queue */
 	uint64_t backlog;		/* what that queue holds at most */
-	uint64_t dropped;		/* all but active: UINT64_MAX is unknown */
+	uint64_t dropped;		/* UINT64_MAX is unknown, as in the two above */
 	uint32_t inode, device;		/* unix: the socket's file, 0 for abstract names */
 	uint16_t port;			/* TCP, in the machine's order */
 	uint8_t family;			/* 0: this row is not in use */
 	uint8_t length;			/* bytes of name that count */
 	uint8_t name[108];		/* the address (4 or 16 bytes), or sun_path */
+	uint64_t waiting;		/* those of active that have unread bytes */
 };
 
 struct grd_table {

@@ -53,7 +53,7 @@ enum {
 	GRD_LAYOUT_VERSION = 5,
 	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
 	GRD_SLOT_SIZE = 12288,
-	GRD_TALLIES = 48,
+	GRD_TALLIES = 24,
 	GRD_MAX_SLOTS = 65536           /* whatever a header says: reading costs memory for each */
 };
 
@@ -88,7 +88,7 @@ enum {                          /* who says how long a request has waited */
 };
 
 enum {
-	GRD_MARK_CALLING, GRD_MARK_WRITING, GRD_MARK_QUEUED, GRD_MARKS,
+	GRD_MARK_CALLING, GRD_MARK_WRITING, GRD_MARK_QUEUED, GRD_MARK_WAITING, GRD_MARKS,
 	GRD_MARK_SECONDS = 64   /* that are kept, the present one included */
 };
 
@@ -254,9 +254,9 @@ GRD_SIZE(grd_kill, 176);
 
 GRD_AT(grd_marks, level, 0);
 GRD_AT(grd_marks, seconds, 64);
-GRD_SIZE(grd_marks, 1600);
+GRD_SIZE(grd_marks, 2112);
 GRD_LENGTH(grd_marks, seconds, 64);
-GRD_LENGTH(grd_marks, seconds[0], 3);
+GRD_LENGTH(grd_marks, seconds[0], 4);
 _Static_assert((GRD_MARK_SECONDS & (GRD_MARK_SECONDS - 1)) == 0, "seconds go round evenly");
 
 GRD_AT(grd_tally, word, 0);
@@ -279,7 +279,7 @@ GRD_AT(grd_header, exits, 112);
 GRD_AT(grd_header, kills, 160);
 GRD_AT(grd_header, killed, 168);
 GRD_AT(grd_header, marks, 1600);
-GRD_AT(grd_header, untracked, 3200);
+GRD_AT(grd_header, untracked, 3712);
 GRD_LENGTH(grd_header, exits, 6);
 GRD_LENGTH(grd_header, killed, 8);
 _Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "the level has a line of its own");

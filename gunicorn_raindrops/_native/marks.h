@@ -1,5 +1,6 @@
-/* High-water marks: the most requests calling, the most writing, and the most connections queued,
- * in each of the last seconds. They belong to no reader, so none takes another's.
+/* High-water marks: the most requests calling, the most writing, the most connections queued, and
+ * the most requests waiting inside, in each of the last seconds. They belong to no reader, so none
+ * takes another's.
  *
  * Level. The most that all workers had together needs a word in common: turn, calling, writing, one
  * atomic addition for each step of a request. The gauges of the slots stay the truth. A begin

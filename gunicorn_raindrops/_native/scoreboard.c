@@ -273,6 +273,11 @@ void grd_saw_queued(struct grd_header *header, uint64_t queued)
 	grd_marks_raise(&header->marks, grd_now(), GRD_MARK_QUEUED, queued);
 }
 
+void grd_saw_waiting(struct grd_header *header, uint64_t waiting)
+{
+	grd_marks_raise(&header->marks, grd_now(), GRD_MARK_WAITING, waiting);
+}
+
 uint64_t grd_last_mark(const struct grd_header *header)
 {
 	return grd_marks_last(&header->marks);

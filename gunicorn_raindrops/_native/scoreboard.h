@@ -69,6 +69,7 @@ int grd_exit(struct grd_header *header, struct grd_slot *slot, uint64_t owner, u
 void grd_record_kill(struct grd_header *header, const struct grd_kill *killed);
 
 void grd_saw_queued(struct grd_header *header, uint64_t queued);
+void grd_saw_waiting(struct grd_header *header, uint64_t waiting);
 uint64_t grd_last_mark(const struct grd_header *header);        /* see grd_marks_last */
 /* cffi: end */
 

@@ -14,14 +14,14 @@ from typing import Any
 
 from ..listeners import ListenStats, addresses, tcp_listener_stats, unix_listener_stats
 
-_COLUMNS = ("active", "queued", "backlog", "dropped")
+_COLUMNS = ("active", "queued", "waiting", "backlog", "dropped")
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add the command to an argument parser's subparsers."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "listeners",
-        help="show accept queues: connections active, queued, dropped",
+        help="show accept queues: connections active, queued, waiting, dropped",
         description="Show what waits at the listeners of this machine, whatever server they "
         "belong to. A figure that the kernel does not tell is shown as -.",
     )
@@ -111,17 +111,23 @@ class Table:
             self._line("timestamp", "address", _COLUMNS)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for name, stats in rows.items():
-            self._line(now, names[name], ("-" if n is None else str(n) for n in stats))
+            figures = _figures(stats).values()
+            self._line(now, names[name], ("-" if n is None else str(n) for n in figures))
 
     def _line(self, when: str, name: str, figures: Iterable[str]) -> None:
         cells = "".join(f" {figure:>10}" for figure in figures)
         print(f"{when:>20} {name:>{self._width}}{cells}")
 
 
+def _figures(stats: ListenStats) -> dict[str, int | None]:
+    figures = {**stats._asdict(), "waiting": stats.waiting}
+    return {name: figures[name] for name in _COLUMNS}
+
+
 def _print_json(rows: dict[str, ListenStats]) -> None:
     now = time.time()
     for name, stats in rows.items():
-        print(json.dumps({"time": now, "address": name, **stats._asdict()}))
+        print(json.dumps({"time": now, "address": name, **_figures(stats)}))
 
 
 def _printable(name: str) -> str:

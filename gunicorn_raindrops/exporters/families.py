@@ -135,6 +135,7 @@ _REQUESTS = (
     _gauge("requests_in_flight", "Requests inside the workers.", figures.in_flight),
     _gauge("requests_calling", "Requests inside the application.", attrgetter("calling")),
     _gauge("requests_writing", "Requests whose response is being sent.", attrgetter("writing")),
+    _gauge("requests_waiting", "Requests inside that nobody has read yet.", attrgetter("waiting")),
     _gauge("requests_capacity", "Requests that can run at once.", attrgetter("capacity")),
     _gauge(
         "request_oldest_seconds",
@@ -144,7 +145,7 @@ _REQUESTS = (
     _gauge("utilization_ratio", "Requests in flight, over capacity.", attrgetter("utilization")),
     _gauge(
         "saturation_ratio",
-        "Requests in flight and connections waiting, over capacity.",
+        "Requests in flight and waiting inside, and connections queued, over capacity.",
         attrgetter("saturation"),
     ),
     _gauge("websockets_open", "Websockets that are open.", attrgetter("websockets")),
@@ -195,6 +196,12 @@ _MARKS = (
         figures.mark("queued"),
         "window",
     ),
+    _gauge(
+        "requests_waiting_max",
+        "Most requests that were seen waiting inside.",
+        figures.mark("waiting"),
+        "window",
+    ),
 )
 
 _LISTENERS = (
@@ -208,6 +215,12 @@ _LISTENERS = (
         "listener_queued",
         "Connections that wait to be accepted.",
         figures.listeners("queued"),
+        "listener",
+    ),
+    _gauge(
+        "listener_waiting",
+        "Connections whose request nobody has read yet.",
+        figures.listeners("waiting"),
         "listener",
     ),
     _gauge(

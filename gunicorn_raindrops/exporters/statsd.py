@@ -82,6 +82,8 @@ class Pusher:
         yield self._gauge("busy_workers", busy)
         yield self._gauge("total_workers", len(workers) + (snapshot.untracked or 0))
         yield self._gauge("requests.in_flight", snapshot.calling + snapshot.writing)
+        if snapshot.waiting is not None:
+            yield self._gauge("requests.waiting", snapshot.waiting)
         if snapshot.saturation is not None:
             yield self._gauge("saturation", round(snapshot.saturation, 4))
         for listener in snapshot.listeners:

@@ -6,13 +6,15 @@ from ..snapshot import Snapshot
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    """Return the original's format, then the user's own counters; a figure that is not known has
-    no line."""
+    """Return the original's format, then how many wait inside and the user's own counters; a figure
+    that is not known has no line."""
     lines = [f"calling: {snapshot.calling}", f"writing: {snapshot.writing}"]
     for listener in snapshot.listeners:
         for name, figure in (("active", listener.active), ("queued", listener.queued)):
             if figure is not None:
                 lines.append(f"{_printable(listener.address)} {name}: {figure}")
+    if snapshot.waiting is not None:
+        lines.append(f"waiting: {snapshot.waiting}")
     lines += [f"counters.{counter.name}: {counter.value}" for counter in snapshot.counters or ()]
     return "".join(f"{line}\n" for line in lines).encode()
 

@@ -21,12 +21,15 @@ import errno
 from collections.abc import Iterable
 from functools import lru_cache
 from struct import unpack_from
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import addresses, queries, sock_diag, tcp_info
 from . import unix as unix_names
 from .addresses import Key
 from .sock_diag import InetDiagSocket, Row
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "InetDiagSocket",
@@ -45,7 +48,14 @@ _NO_DIAG = {errno.ENOENT, errno.EPERM, errno.EACCES, errno.ENOSYS}
 _NO_DIAG |= {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
-class ListenStats(NamedTuple):
+class _Figures(NamedTuple):
+    active: int | None
+    queued: int | None
+    backlog: int | None
+    dropped: int | None
+
+
+class ListenStats(_Figures):
     """What one listening address has; None stands for what could not be known.
 
     Attributes:
@@ -54,12 +64,25 @@ class ListenStats(NamedTuple):
         backlog: how many may wait (listen(2), net.core.somaxconn); with SO_REUSEPORT the sum.
         dropped: packets dropped since the listener began because its queue was full; clients
             that try again are counted again. Never known of unix sockets, which are told EAGAIN.
+        waiting: those of active whose peer has sent what nobody has read yet. No item of the
+            tuple. An upload whose server is slower than the client is one of them, too.
     """
 
-    active: int | None
-    queued: int | None
-    backlog: int | None
-    dropped: int | None
+    waiting: int | None = None
+
+    def __new__(
+        cls,
+        active: int | None,
+        queued: int | None,
+        backlog: int | None,
+        dropped: int | None,
+        *,
+        waiting: int | None = None,
+    ) -> Self:
+        """Keep `waiting` beside the tuple."""
+        self = super().__new__(cls, active, queued, backlog, dropped)
+        self.waiting = waiting
+        return self
 
     @property
     def total(self) -> int | None:
@@ -83,8 +106,8 @@ def tcp_listener_stats(
     Args:
         addrs: addresses like `127.0.0.1:80` or `[::]:80`; None for every listener there is.
         sock: a socket to ask through, else a new one is opened.
-        active: False leaves connections uncounted (`active` is None), which takes a fraction of
-            the time when there are many.
+        active: False leaves connections uncounted (`active` and `waiting` are None), which takes
+            a fraction of the time when there are many.
 
     Returns:
         The addresses as asked for, zeros for one that nobody listens on.
@@ -102,7 +125,8 @@ def tcp_listener_stats(
         return {}
     keys, requests = _tcp_plan(wanted, active)
     stats = _tcp(sock_diag.read(sock, requests), active)
-    nobody = ListenStats(0 if active else None, 0, 0, 0)
+    counted = 0 if active else None
+    nobody = ListenStats(counted, 0, 0, 0, waiting=counted)
     return {address: stats.get(key, nobody) for address, key in zip(wanted, keys, strict=True)}
 
 
@@ -224,7 +248,11 @@ def _known(figure: int) -> int | None:
 def _tcp(rows: list[Row], active: bool) -> dict[Key, ListenStats]:
     return {
         (row.family, row.port, row.name[: row.length]): ListenStats(
-            row.active if active else None, row.queued, row.backlog, _known(row.dropped)
+            row.active if active else None,
+            row.queued,
+            row.backlog,
+            _known(row.dropped),
+            waiting=row.waiting if active else None,
         )
         for row in rows
     }
@@ -239,12 +267,16 @@ def _unix(sock: InetDiagSocket | None, active: bool) -> list[unix_names.Listener
             raise
         return unix_names.proc_net_unix()
     return [
-        unix_names.Listener(r.name[: r.length], r.inode, r.device, r.active, r.queued, r.backlog)
+        unix_names.Listener(
+            r.name[: r.length], r.inode, r.device, r.active, r.queued, r.backlog, r.waiting
+        )
         for r in rows
     ]
 
 
 def _sum(listeners: list[unix_names.Listener], active: bool) -> ListenStats:
-    columns = list(zip(*((one.active, one.queued, one.backlog) for one in listeners), strict=True))
-    sums = [None if _UNKNOWN in column else sum(column) for column in columns] or [0, 0, 0]
-    return ListenStats(sums[0] if active else None, sums[1], sums[2], None)
+    figures = [(one.active, one.queued, one.backlog, one.waiting) for one in listeners]
+    columns = zip(*figures, strict=True)
+    sums = [None if _UNKNOWN in column else sum(column) for column in columns] or [0] * 4
+    counted = (sums[0], sums[3]) if active else (None, None)
+    return ListenStats(counted[0], sums[1], sums[2], None, waiting=counted[1])

@@ -76,9 +76,7 @@ def unix(listening: bool) -> bytes:
     request = diag.unix_diag_req()
     request["sdiag_family"] = _socket.AF_UNIX
     request["udiag_states"] = 1 << _state(listening)
-    request["udiag_show"] = diag.UDIAG_SHOW_NAME | diag.UDIAG_SHOW_VFS
-    if listening:
-        request["udiag_show"] |= diag.UDIAG_SHOW_RQLEN
+    request["udiag_show"] = diag.UDIAG_SHOW_NAME | diag.UDIAG_SHOW_VFS | diag.UDIAG_SHOW_RQLEN
     return _encoded(diag, request)
 
 

@@ -34,6 +34,7 @@ class Listener(NamedTuple):
     active: int
     queued: int
     backlog: int
+    waiting: int = UNKNOWN
 
 
 def links(path: str) -> Iterator[str]:

@@ -298,8 +298,13 @@ class Scoreboard(BoardReader):
         return next(serving, None) == (pid, lib.grd_pid_namespace())
 
     def saw_queued(self, queued: int) -> None:
-        """Remember how many connections wait, for the marks."""
+        """Remember how many connections are queued, for the marks."""
         lib.grd_saw_queued(self._header, queued)
+
+    def saw_waiting(self, waiting: int | None) -> None:
+        """Remember how many requests wait inside, for the marks; None: it is not known."""
+        if waiting is not None:
+            lib.grd_saw_waiting(self._header, waiting)
 
 
 def _owner() -> Any:

@@ -106,6 +106,7 @@ class BoardReader:
             calling=max(most.mark[lib.GRD_MARK_CALLING], calling),
             writing=max(most.mark[lib.GRD_MARK_WRITING], writing),
             queued=most.mark[lib.GRD_MARK_QUEUED],
+            waiting=most.mark[lib.GRD_MARK_WAITING],
         )
 
     def _in_flight(self, reading: Reading | None) -> tuple[int, int]:

@@ -57,11 +57,12 @@ class KillRecord:
 @dataclass(frozen=True)
 class Marks:
     """High-water marks: the most that there were at once, in all workers, within some seconds.
-    `queued` is the most that was seen; None where nobody looks."""
+    `queued` and `waiting` are the most that was seen; None where nobody looks."""
 
     calling: int
     writing: int
     queued: int | None
+    waiting: int | None = None
 
 
 @dataclass(frozen=True)

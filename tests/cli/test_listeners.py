@@ -28,7 +28,7 @@ parser = argparse.ArgumentParser(prog="gunicorn-raindrops")
 cli_listeners.add_parser(parser.add_subparsers())
 sys.exit(cli_listeners.run(parser.parse_args()))
 """
-HEAD = ["timestamp", "address", "active", "queued", "backlog", "dropped"]
+HEAD = ["timestamp", "address", "active", "queued", "waiting", "backlog", "dropped"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,6 +67,8 @@ def busy(lab: Lab, accepted: int = 1, waiting: int = 2) -> socket.socket:
 def test_columns(lab: Lab) -> None:
     """A head, a line each with a timestamp in UTC, all in columns."""
     one, other = busy(lab), lab.listen("::1")
+    lab.connect("::1", port(other)).sendall(b"GET")
+    lab.accept(other)
     path = lab.enter_context(socket.socket(socket.AF_UNIX))
     name = f"@grd-{os.getpid()}-\x1b[31m"
     path.bind("\0" + name[1:])
@@ -76,9 +78,9 @@ def test_columns(lab: Lab) -> None:
     assert (status, err) == (0, "")
     assert head.split() == HEAD
     assert [line.split()[1:] for line in lines] == [
-        [address(one), "1", "2", "7", "0"],
-        [address(other), "0", "0", "16", "0"],
-        [name.replace("\x1b", "\\x1b"), "0", "0", "3", "-"],
+        [address(one), "1", "2", "0", "7", "0"],
+        [address(other), "1", "0", "1", "16", "0"],
+        [name.replace("\x1b", "\\x1b"), "0", "0", "0", "3", "-"],
     ]
     assert len({len(line) for line in [head, *lines]}) == 1
     assert all(len(line.split()[0]) == 20 and line.split()[0][-1] == "Z" for line in lines)
@@ -111,7 +113,8 @@ def test_json(lab: Lab) -> None:
     assert status == 0
     first, second = map(json.loads, out.splitlines())
     assert first.pop("time") > 1e9
-    assert first == {"address": address(one), "active": 1, "queued": 2, "backlog": 7, "dropped": 0}
+    figures = {"active": 1, "queued": 2, "waiting": 0, "backlog": 7, "dropped": 0}
+    assert first == {"address": address(one), **figures}
     assert second["address"] == "/nowhere" and second["dropped"] is None
 
 

@@ -35,7 +35,7 @@ WORKER = Worker(
     started=1e9,
     current=None,
 )
-TCP = Listener("127.0.0.1:80", "inet", True, active=3, queued=2, backlog=64, dropped=0)
+TCP = Listener("127.0.0.1:80", "inet", True, active=3, queued=2, waiting=1, backlog=64, dropped=0)
 UNIX = Listener("/run/x.sock", "unix", False, active=None, queued=None, backlog=None, dropped=None)
 SNAPSHOT = Snapshot(
     time=1e9 + 0.5,
@@ -43,6 +43,7 @@ SNAPSHOT = Snapshot(
     arbiter=ARBITER,
     calling=1,
     writing=0,
+    waiting=1,
     websockets=2,
     requests=7,
     responses={"1xx": 0, "2xx": 5, "3xx": 1, "4xx": 0, "5xx": 1},
@@ -68,7 +69,8 @@ SNAPSHOT = Snapshot(
 
 
 def test_text():
-    """The original's format: calling, writing, then active and queued of each listener."""
+    """The original's format: calling, writing, then active and queued of each listener; how many
+    wait inside after that."""
     snapshot = dataclasses.replace(
         SNAPSHOT,
         listeners=(
@@ -86,20 +88,21 @@ def test_text():
         b"/run/x.sock queued: 1\n"
         b"[::1]:80 active: 0\n"
         b"[::1]:80 queued: 0\n"
+        b"waiting: 1\n"
     )
 
 
 def test_text_leaves_out_what_is_unknown():
     """It is never shown as 0."""
     unknown = dataclasses.replace(TCP, active=None)
-    snapshot = dataclasses.replace(SNAPSHOT, listeners=(unknown, UNIX))
+    snapshot = dataclasses.replace(SNAPSHOT, waiting=None, listeners=(unknown, UNIX))
     assert text.encode(snapshot) == b"calling: 1\nwriting: 0\n127.0.0.1:80 queued: 2\n"
 
 
 KEYS = {
     "": {
-        "version", "time", "uptime", "arbiter", "calling", "writing", "websockets", "requests",
-        "responses", "errors", "capacity", "utilization", "saturation", "scoreboard",
+        "version", "time", "uptime", "arbiter", "calling", "writing", "waiting", "websockets",
+        "requests", "responses", "errors", "capacity", "utilization", "saturation", "scoreboard",
         "request_seconds", "queue_seconds", "workers", "exits", "listeners", "counters",
     },
     "arbiter": {"pid", "gunicorn", "raindrops", "worker_class", "workers_wanted"},
@@ -108,7 +111,7 @@ KEYS = {
         "slot", "pid", "age", "state", "calling", "writing", "websockets", "requests",
         "busy_seconds", "started", "current",
     },
-    "listeners": {"address", "family", "active", "queued", "backlog", "dropped"},
+    "listeners": {"address", "family", "active", "queued", "waiting", "backlog", "dropped"},
 }  # fmt: skip
 
 
@@ -145,9 +148,10 @@ def test_json():
     ]  # fmt: skip
     assert body["listeners"][0] == {
         "address": "127.0.0.1:80", "family": "inet",
-        "active": 3, "queued": 2, "backlog": 64, "dropped": 0,
+        "active": 3, "queued": 2, "waiting": 1, "backlog": 64, "dropped": 0,
     }  # fmt: skip
-    assert body["listeners"][1]["queued"] is None
+    assert body["waiting"] == 1
+    assert body["listeners"][1]["queued"] is body["listeners"][1]["waiting"] is None
     for name in ("request_seconds", "queue_seconds", "exits", "counters"):
         assert body[name] is None
     for name in ("calling", "writing", "requests", "errors", "capacity", "version"):
@@ -173,7 +177,7 @@ TIMED = dataclasses.replace(
     busy_seconds=(2.5, 0.5),
     exits={"killed": 2, "graceful": 1},
     killed=(KillRecord(1e9, 0, 11, 1, "timeout", 2, RequestRecord("GET", "/slow", 30.5)),),
-    marks={"10s": Marks(2, 1, 5), "since": Marks(3, 1, None)},
+    marks={"10s": Marks(2, 1, 5, 4), "since": Marks(3, 1, None)},
     reads_headers=True,
 )
 
@@ -197,8 +201,8 @@ def test_times_in_json():
         }
     ]  # fmt: skip
     assert body["marks"] == {
-        "10s": {"calling": 2, "writing": 1, "queued": 5},
-        "since": {"calling": 3, "writing": 1, "queued": None},
+        "10s": {"calling": 2, "writing": 1, "queued": 5, "waiting": 4},
+        "since": {"calling": 3, "writing": 1, "queued": None, "waiting": None},
     }
     assert text.encode(TIMED) == text.encode(SNAPSHOT)
 
@@ -208,6 +212,7 @@ def test_without_workers():
     snapshot = dataclasses.replace(
         SNAPSHOT,
         calling=0,
+        waiting=None,
         capacity=0,
         utilization=None,
         saturation=None,

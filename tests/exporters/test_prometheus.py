@@ -40,6 +40,7 @@ EXPECTED = {
     ("gunicorn_requests_in_flight",): 1,
     ("gunicorn_requests_calling",): 1,
     ("gunicorn_requests_writing",): 0,
+    ("gunicorn_requests_waiting",): 1,
     ("gunicorn_requests_total",): 7,
     ("gunicorn_request_errors_total",): 1,
     ("gunicorn_responses_total", "1xx"): 0,
@@ -52,6 +53,7 @@ EXPECTED = {
     ("gunicorn_saturation_ratio",): 1.5,
     ("gunicorn_listener_active", "127.0.0.1:80"): 3,
     ("gunicorn_listener_queued", "127.0.0.1:80"): 2,
+    ("gunicorn_listener_waiting", "127.0.0.1:80"): 1,
     ("gunicorn_listener_queue_limit", "127.0.0.1:80"): 64,
     ("gunicorn_listener_drops_total", "127.0.0.1:80"): 0,
 }
@@ -109,6 +111,7 @@ TIMES = {
     ("gunicorn_requests_writing_max", "10s"): 1,
     ("gunicorn_requests_writing_max", "since"): 1,
     ("gunicorn_listeners_queued_max", "10s"): 5,
+    ("gunicorn_requests_waiting_max", "10s"): 4,
     ("gunicorn_request_duration_seconds_count",): 2,
     ("gunicorn_request_duration_seconds_sum",): 2,
     ("gunicorn_request_queue_seconds_count",): 1,

@@ -23,6 +23,8 @@ async def app(scope, receive, send):
         await asyncio.sleep(float(query["s"]))
     if path == "/spin":
         spin(float(query["s"]))
+    if path == "/block":
+        time.sleep(float(query["s"]))
     if path == "/stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     body = b"hello\n"

@@ -140,6 +140,7 @@ def test_no_netlink(serve, gunicorn):
         assert server.get("/") == (200, b"hello\n")
         (listener,) = status["listeners"]
         assert (listener["active"], listener["queued"], listener["dropped"]) == (None, 0, 0)
+        assert (listener["waiting"], status["waiting"], status["saturation"]) == (None, None, 0)
         assert listener["backlog"] > 0
         assert list(server.text()) == ["calling", "writing", f"{server.name} queued"]
         one_warning(server, "listeners")

@@ -14,7 +14,8 @@ from .load import Gate
 from .servers import WAIT, connect, eventually
 
 OURS = re.compile(
-    r"(.*)gunicorn\.(busy_workers|total_workers|requests\.in_flight|saturation|listener\.queued.*):"
+    r"(.*)gunicorn\.(busy_workers|total_workers|requests\.in_flight|requests\.waiting|saturation"
+    r"|listener\.queued.*):"
 )
 
 
@@ -116,6 +117,7 @@ def test_what_is_sent(serve, gunicorn, statsd):
             "app.gunicorn.busy_workers": sum(w["state"] == "calling" for w in status["workers"]),
             "app.gunicorn.total_workers": len(status["workers"]),
             "app.gunicorn.requests.in_flight": status["calling"] + status["writing"],
+            "app.gunicorn.requests.waiting": status["waiting"],
             "app.gunicorn.saturation": status["saturation"],
             f"app.gunicorn.listener.queued.{backlog}": status["listeners"][0]["queued"],
         }

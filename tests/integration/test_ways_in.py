@@ -150,7 +150,7 @@ def test_every_kind_of_listener(serve, gunicorn, tmp_path):
             f"{listener['address']} {figure}"
             for listener in (four, six, unix)
             for figure in ("active", "queued")
-        ]
+        ] + ["waiting"]
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             eventually(lambda: server.status()["listeners"][2]["active"] == 1, "accepted")

@@ -209,6 +209,33 @@ def test_without_active(lab: Lab) -> None:
     assert tcp_listener_stats("127.0.0.1:1", active=False)["127.0.0.1:1"].active is None
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_waiting(lab: Lab, host: str) -> None:
+    """Those of the accepted connections wait that have bytes nobody has read; not the queued ones,
+    whose client may have sent as much."""
+    listener = lab.listen(host)
+    asked = address(listener)
+    clients = [lab.connect(host, port(listener)) for _ in range(3)]
+    servers = [lab.accept(listener) for _ in clients]
+    clients.append(lab.connect(host, port(listener)))
+    for client in clients[1:]:
+        client.sendall(b"GET / HTTP/1.1")
+
+    def waiting() -> list[int | None]:
+        found = tcp_listener_stats(asked)[asked]
+        assert found.total in (3, 4)
+        return [found.waiting, found.queued, tcp_listener_stats()[asked].waiting]
+
+    assert settled(waiting, [2, 1, 2]) == [2, 1, 2]
+    for server in servers[1:]:
+        server.recv(10)
+    assert waiting() == [2, 1, 2]
+    servers[1].recv(10)
+    assert waiting() == [1, 1, 1]
+    assert tcp_listener_stats(asked, active=False)[asked].waiting is None
+    assert tcp_listener_stats("127.0.0.1:1")["127.0.0.1:1"].waiting == 0
+
+
 # From the descriptor.
 
 
@@ -319,6 +346,8 @@ def test_total() -> None:
     assert ListenStats(2, 3, 8, 0).total == 5
     assert ListenStats(None, 3, 8, 0).total is None
     assert ListenStats(2, None, 8, 0).total is None
+    assert ListenStats(2, 3, 8, 0, waiting=1) == (2, 3, 8, 0)
+    assert ListenStats(2, 3, 8, 0)._replace(active=1).waiting is None
     with pytest.raises(AttributeError):
         ListenStats(1, 2, 3, 4).active = 5  # type: ignore[misc]
 

@@ -40,8 +40,7 @@ def test_tcp(family, listening, ports):
 def test_unix(listening):
     """struct unix_diag_req."""
     states = LISTEN if listening else ESTABLISHED
-    show = NAME | VFS | (RQLEN if listening else 0)
-    body = pack("=BxxxIIIxxxxxxxx", socket.AF_UNIX, states, 0, show)
+    body = pack("=BxxxIIIxxxxxxxx", socket.AF_UNIX, states, 0, NAME | VFS | RQLEN)
     assert queries.unix(listening) == message(body)
 
 

@@ -96,6 +96,22 @@ def test_a_path(lab: Lab, source: str, accepted: int, waiting: int) -> None:
     assert unix_listener_stats(path, active=False) == {path: expected._replace(active=None)}
 
 
+def test_waiting(lab: Lab, source: str) -> None:
+    """Those of the accepted connections wait that have bytes nobody has read."""
+    path = lab.path()
+    listener = lab.listen(path)
+    clients = [lab.connect(path) for _ in range(3)]
+    servers = [lab.accept(listener) for _ in clients]
+    clients.append(lab.connect(path))
+    for client in clients[1:]:
+        client.sendall(b"GET / HTTP/1.1")
+    servers[0].sendall(b"unread by its client")
+    servers[1].recv(14)
+    known = source == "unix_diag"
+    assert unix_listener_stats(path)[path].waiting == (1 if known else None)
+    assert unix_listener_stats(path, active=False)[path].waiting is None
+
+
 def test_an_abstract_name(lab: Lab, source: str) -> None:
     """An abstract name is written with an @."""
     name = f"@grd-{os.getpid()}-\udcff"

@@ -65,7 +65,7 @@ class Places:
 
     def forget(self):
         """Have everything so far be long ago."""
-        self.board.header.marks.seconds = ffi.new("uint64_t[64][3]")
+        self.board.header.marks.seconds = ffi.new("uint64_t[64][4]")
 
 
 @pytest.fixture
@@ -144,8 +144,11 @@ def test_only_a_windows_seconds_count(places, ago, seconds, counts):
     assert places.board.marks(seconds).calling == (7 if counts else 0)
 
 
-def test_queued_is_what_was_seen(places):
+def test_queued_and_waiting_are_what_was_seen(places):
     """The most that any reader has seen; an impossible number is none."""
     for queued in (3, 7, 5, 2**40):
         places.board.saw_queued(queued)
-    assert places.board.marks(MARK_SECONDS).queued == 7
+        places.board.saw_waiting(queued + 1)
+    places.board.saw_waiting(None)
+    most = places.board.marks(MARK_SECONDS)
+    assert (most.queued, most.waiting) == (7, 8)

@@ -1,0 +1,75 @@
+"""How many requests wait inside: accepted by the server, but read by nobody yet.
+
+gthread accepts far more connections than it has threads, and a blocked event loop leaves what it
+has accepted unread. Both show in the kernel: an established connection with unread bytes. But not
+every such connection waits. A request in flight may have left some of its body unread, or its
+client may have sent the next request already. The kernel does not say which is which, so the count
+is what two limits leave:
+
+- A request in flight or an open websocket has a connection of its own, which does not wait. So no
+  more than active - in flight can wait. This alone is exact where no connection is idle, and where
+  nobody uploads.
+- Where a request holds a thread (sync, gthread), a request waits only while some worker has no
+  thread free. Else the unread bytes belong to requests in flight, as far as there are any.
+
+So one case is left that is told wrong: requests in flight with unread bytes, while the server also
+has idle connections and a worker is full (or blocks its loop, or has no threads). Each such
+request is then taken for one that waits, but never more of them than there are idle connections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from .scoreboard.records import SlotRecord
+from .snapshot import Listener
+
+THREADED = frozenset({"sync", "gthread"})
+"""Worker classes in which each request in flight holds a thread."""
+
+
+def count(
+    listeners: Iterable[Listener], rows: Iterable[SlotRecord], worker_class: str | None
+) -> int | None:
+    """Return how many requests wait inside; None if it is not known.
+
+    Args:
+        listeners: those of the server are looked at. `waiting` is still what the kernel tells.
+        rows: the workers. They may have been read a moment later.
+        worker_class: theirs.
+    """
+    own = [one for one in listeners if one.own]
+    unread = _sum(one.waiting for one in own)
+    active = _sum(one.active for one in own)
+    if not own or unread is None or active is None:
+        return None
+    return _count(unread, active, tuple(rows), worker_class in THREADED)
+
+
+def _sum(figures: Iterable[int | None]) -> int | None:
+    known = list(figures)
+    return None if None in known else sum(figure or 0 for figure in known)
+
+
+def _count(unread: int, active: int, rows: tuple[SlotRecord, ...], threaded: bool) -> int:
+    inside = sum(map(_in_flight, rows))
+    most = active - inside - sum(row.websockets for row in rows)
+    if threaded and not any(map(_is_full, rows)):
+        most = min(most, unread - inside)
+    return max(0, min(unread, most))
+
+
+def _in_flight(row: SlotRecord) -> int:
+    return row.calling + row.writing
+
+
+def _is_full(row: SlotRecord) -> bool:
+    return 0 < row.capacity <= _in_flight(row)
+
+
+def at_most(listener: Listener, waiting: int | None) -> Listener:
+    """Return a listener; if it is the server's, with no more that wait than there are in all."""
+    if not listener.own or listener.waiting is None or waiting is None:
+        return listener
+    return dataclasses.replace(listener, waiting=min(listener.waiting, waiting))

@@ -1,0 +1,59 @@
+"""How many requests wait inside: the rule, case by case."""
+
+import pytest
+
+from gunicorn_raindrops import waiting
+from gunicorn_raindrops.scoreboard.records import SlotRecord
+from gunicorn_raindrops.snapshot import Listener
+
+
+def rows(*in_flight, capacity=2, websockets=0):
+    """Return a worker for each number of requests in flight."""
+    return [
+        SlotRecord(i, 100 + i, 3, 1, 0.0, capacity, 0, number, 0, websockets)
+        for i, number in enumerate(in_flight)
+    ]
+
+
+def listener(active, unread, own=True):
+    return Listener("x", "unix", own, active, 0, 64, None, waiting=unread)
+
+
+@pytest.mark.parametrize(
+    ("active", "unread", "workers", "expected"),
+    [
+        (10, 8, rows(2), 8),  # two are served, eight wait
+        (110, 8, rows(2), 8),  # with a hundred idle ones beside them
+        (2, 2, rows(2), 0),  # two upload, or have sent a second request
+        (10, 10, rows(2), 8),  # two upload, eight wait
+        (100, 0, rows(0), 0),  # a hundred idle ones
+        (150, 50, rows(50, capacity=60), 0),  # fifty upload, and nobody has to wait
+        (152, 52, rows(50, capacity=60), 2),  # two more, read by no thread yet
+        (3, 1, rows(0), 1),
+        (10, 6, rows(2, 0), 6),  # behind the one that is full
+        (1, 1, rows(2), 0),  # of what was counted, all has been served since
+        (4, 3, rows(0, capacity=0), 3),  # a worker that is starting is not full
+    ],
+)
+def test_gthread(active, unread, workers, expected):
+    """Who waits is behind a full worker, and is not in flight."""
+    assert waiting.count([listener(active, unread)], workers, "gthread") == expected
+
+
+@pytest.mark.parametrize("worker_class", ["asgi", "gevent", None])
+def test_a_loop(worker_class):
+    """Elsewhere a worker may block far below its capacity. A websocket's frames are no request."""
+    workers = rows(1, capacity=1000)
+    assert waiting.count([listener(10, 9)], workers, worker_class) == 9
+    assert waiting.count([listener(10, 10)], workers, worker_class) == 9
+    workers = rows(1, capacity=1000, websockets=4)
+    assert waiting.count([listener(10, 9)], workers, worker_class) == 5
+
+
+def test_own_listeners():
+    """They are added up; what is not known of one is not known of all."""
+    foreign = listener(None, None, own=False)
+    both = [listener(3, 2), foreign, listener(1, 1)]
+    assert waiting.count(both, rows(1, capacity=1), "sync") == 3
+    assert waiting.count([*both, listener(None, None)], rows(1), "sync") is None
+    assert waiting.count([foreign], rows(1), "sync") is None
