@@ -7,14 +7,14 @@ from wheels import PYENV, environment, pytest, pythons, wheel_and_tests
 AT_ONCE = ["-n", "4", "--dist", "worksteal"]
 
 # Everything but the integration tests, and of those what shows that a server counts. The fuzzers
-# compile the sources, which a wheel's tests have not beside them, and know no Python.
+# compile the sources, which a wheel's tests have not beside them.
 TESTS = [
     [
         *AT_ONCE,
         "tests",
+        "-m",
+        "not once",
         "--ignore=tests/integration",
-        "--ignore=tests/listeners/test_inet_diag_fuzz.py",
-        "--ignore=tests/scoreboard/test_scoreboard_fuzz.py",
     ],
     [*AT_ONCE, "tests/integration/test_ways_in.py", "-k", "shipped and current"],
     [*AT_ONCE, "tests/integration/test_exact.py", "-k", "current-sync"],

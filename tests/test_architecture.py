@@ -9,6 +9,8 @@ import pytest
 
 import gunicorn_raindrops
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(gunicorn_raindrops.__file__).parent
 
 # From the top. Rooms on one line do not import each other.

@@ -169,12 +169,13 @@ def taken(variable, stats):
     return warnings
 
 
+@pytest.mark.once
 @given(
     changes=st.dictionaries(st.sampled_from(FIELDS), ANYTHING),
     missing=st.sets(st.sampled_from(FIELDS)),
     extra=st.dictionaries(st.text(max_size=5), ANYTHING, max_size=2),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_whatever_a_variable_says(changes, missing, extra):
     """It is one warning at most, and never an exception. Descriptors that it does not name with
     their inodes stay open."""

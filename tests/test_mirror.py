@@ -3,7 +3,11 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 from .test_architecture import FILES, ROOT
+
+pytestmark = pytest.mark.once
 
 TESTS = Path(__file__).parent
 

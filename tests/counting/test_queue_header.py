@@ -63,6 +63,7 @@ ALMOST = st.lists(
 ).map("".join)
 
 
+@pytest.mark.once
 @given(st.one_of(ALMOST, st.text(max_size=30)))
 @example("9223372036854775807")
 @example("9223372036854775808")

@@ -19,7 +19,7 @@ import pytest
 from .load import Load
 from .servers import WAIT, children, eventually
 
-KILLS = 200
+KILLS = 80
 WINDOW = 5  # seconds of a rate
 
 CONFIG = """
@@ -105,7 +105,7 @@ def sleep_on(server, until):
 
 
 def test_restarts_under_load(serve, tmp_path, background):
-    """200 restarts: the number of series stays, no counter is reset, the total is exact; and the
+    """80 restarts: the number of series stays, no counter is reset, the total is exact; and the
     rate of the busy seconds is the load offered, within 5 %."""
     args = ["--workers", "4", "--timeout", "600"]
     with serve(*args, tracebacks=None) as server:

@@ -20,7 +20,7 @@ from gunicorn_raindrops.counting import slots
 from .servers import APPS, BROKEN, WAIT, Server, alive, children, connect, eventually
 from .test_exact import Client
 
-REQUESTS = 4000
+REQUESTS = 2000
 CLIENTS = 6
 BIN = Path(sys.executable).parent
 

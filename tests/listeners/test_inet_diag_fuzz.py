@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="netlink is Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="netlink is Linux's"),
+    pytest.mark.once,
+]
 
 if sys.platform == "linux":
     from gunicorn_raindrops._native._diag import ffi, lib
@@ -239,14 +242,14 @@ def compile_fuzzer(folder: Path) -> Path:
 
 
 def test_fuzz(tmp_path: Path) -> None:
-    """Two hundred thousand mutated replies: no crash, no endless loop, no bad memory access."""
+    """A hundred thousand mutated replies: no crash, no endless loop, no bad memory access."""
     fuzzer = compile_fuzzer(tmp_path)
     assert len(REPLIES) > 8
     for seed in (1, time.time_ns() % 2**40):
         done = subprocess.run(
-            [fuzzer, str(seed), "200000", *REPLIES], capture_output=True, text=True, timeout=300
+            [fuzzer, str(seed), "50000", *REPLIES], capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, f"seed {seed}: {done.stderr}"
         counts = dict(zip(*[iter(done.stdout.split())] * 2, strict=True))
-        assert counts["rounds"] == "200000"
-        assert all(int(count) > 5000 for count in counts.values()), done.stdout
+        assert counts["rounds"] == "50000"
+        assert all(int(count) > 1000 for count in counts.values()), done.stdout

@@ -352,6 +352,7 @@ def test_a_hundred_thousand_in_flight(board, held):
     assert board.read().busy_seconds[0] == busy
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("phase", [0, WRITING], ids=["calling", "writing"])
 def test_more_in_flight_than_a_gauge_has_room_for(board, held, phase):
     """The gauge stays at its most, and its neighbours as they are. Requests beyond it are in the
@@ -413,6 +414,7 @@ print("went round")
 """
 
 
+@pytest.mark.once
 def test_nine_years_of_uptime():
     """A real clock that goes round 2**58 ns while a request is inside."""
     ahead = AROUND // 10**9 - time.monotonic_ns() // 10**9 - 5

@@ -585,6 +585,7 @@ def test_one_slot_among_many(fork):
     board.forget_file()
 
 
+@pytest.mark.once
 def test_a_storm(fork):
     """Workers killed at any moment: no total ever goes back, and in the end no gauge is left."""
     board = Scoreboard(4)
@@ -606,7 +607,7 @@ def test_a_storm(fork):
 
     alive = []
     last = (0, 0, 0)
-    for _ in range(40):
+    for _ in range(25):
         while len(alive) < 4:
             claim = board.claim()
             alive.append((fork(serve, claim), claim))
@@ -664,8 +665,9 @@ HEADERS = st.integers(0, 2**32).map(lambda seed: random.Random(seed).randbytes(H
 SCRIBBLES = st.lists(SLOTS, min_size=4, max_size=4).map(b"".join)
 
 
+@pytest.mark.once
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(scribble=SCRIBBLES, header=HEADERS, slot=st.integers(0, 3))
 def test_scribbled_pages(board, pages, scribble, header, slot):
@@ -694,6 +696,7 @@ def test_scribbled_pages(board, pages, scribble, header, slot):
     board.reap()
 
 
+@pytest.mark.once
 def test_scribbled_while_read(board, pages, fork):
     """Also while somebody goes on scribbling."""
 
@@ -884,6 +887,7 @@ def test_a_file_not_yet_begun(tmp_path, size, version):
     board.forget_file()
 
 
+@pytest.mark.once
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

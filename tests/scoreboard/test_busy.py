@@ -188,6 +188,7 @@ def test_no_total_goes_back(fork):
     board.forget_file()
 
 
+@pytest.mark.once
 def test_as_many_requests_as_there_may_be(slot):
     """The count has 20 bits: a hundred thousand at once neither reach the ticks nor are lost."""
     for _ in range(100_000):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 HERE = Path(__file__).parents[1]
 NATIVE = HERE.parent / "gunicorn_raindrops" / "_native"
 ROUNDS = "50000"
