@@ -139,6 +139,13 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def _holdings():
+    """Return all that a test could leave behind."""
+    found = {("descriptor", fd, what) for fd, what in _descriptors().items()}
+    found |= {("thread", tid) for tid in _threads()}
+    return found | {("child", pid) for pid in _children()}
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(request):
     """Check that a test leaves no descriptor, no thread and no child in this process.
@@ -148,12 +155,11 @@ def nothing_left(request):
     if "integration" in request.path.parts or not Path("/proc/self/fd").exists():
         yield
         return
-    gc.collect()  # an earlier test's garbage, which would else go during this one
-    before = _descriptors(), _threads(), _children()
+    before = _holdings()
     yield
-    if (_descriptors(), _threads(), _children()) != before:
+    if _holdings() - before:
         gc.collect()  # what a failed call's traceback held, say
-    assert settled(lambda: (_descriptors(), _threads(), _children()), before) == before
+    assert settled(lambda: _holdings() - before, set()) == set()
 
 
 def settled(look, expected):

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from gunicorn_raindrops import Struct
 from gunicorn_raindrops.settings import Settings, load
 
+pytestmark = pytest.mark.once
+
 DEFAULTS = {
     "bind": "127.0.0.1:9180",
     "mode": 0o600,

@@ -18,7 +18,10 @@ from gunicorn_raindrops.cli import listeners as cli_listeners
 
 from ..listeners.listening import Lab, address, port
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's"),
+]
 
 PROGRAM = """
 import argparse, signal, sys

@@ -28,7 +28,10 @@ from gunicorn_raindrops.listeners import (
 
 from .listening import Lab, address, enter_own_network, port, settled
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's"),
+]
 
 needs_ss = pytest.mark.skipif(not shutil.which("ss"), reason="needs ss (iproute2)")
 needs_ruby = pytest.mark.skipif(

@@ -8,6 +8,8 @@ import pytest
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.access import Access
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("given", "may_read"),
