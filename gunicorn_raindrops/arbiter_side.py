@@ -57,6 +57,7 @@ class ArbiterSide:
         self._info = info
         self._board: Scoreboard | None = None
         self._claims: Claims | None = None
+        self._wanted: int | None = None
         self.serves = True
         self._listener: StatusListener | None = None
         self._counters: UserCounters | None = None
@@ -94,6 +95,8 @@ class ArbiterSide:
     def _use(self, board: Scoreboard | None) -> None:
         self._board = board
         self._claims = Claims(board) if board is not None else None
+        if self._wanted is not None:
+            self.want(self._wanted)
 
     def _make_board(self) -> Scoreboard | None:
         slots, file = self.settings.max_workers, self.settings.file
@@ -177,6 +180,12 @@ class ArbiterSide:
         while self._late:
             say, message = self._late.pop(0)
             say(message)
+
+    def want(self, workers: int) -> None:
+        """Tell all readers how many workers this arbiter means to have."""
+        self._wanted = workers
+        if self._board is not None:
+            self._board.want(workers)
 
     def worker_side(self, worker: Any) -> WorkerSide:
         """Return what this worker holds, in its process."""

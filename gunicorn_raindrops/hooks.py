@@ -64,6 +64,7 @@ from .worker_side import Push, WorkerSide
 # gunicorn's settings would set it.
 __all__ = [
     "child_exit",
+    "nworkers_changed",
     "on_exit",
     "on_reload",
     "on_starting",
@@ -170,6 +171,7 @@ def _start(server: Any, chosen: settings.Settings) -> None:
         server.log.info,
         os.environ,
     )
+    _process.arbiter.want(server.num_workers)
     for line in settings.unknown(os.environ):
         _warn(server.log, line)
 
@@ -230,6 +232,14 @@ def _forget_conf() -> None:
     """Have gunicorn execute the shipped config again at the next HUP. It imports it, which executes
     a module once."""
     sys.modules.pop(f"{__package__}.conf", None)
+
+
+@_guard
+def nworkers_changed(server: Any, new: int, old: int | None) -> None:
+    """Tell the readers how many workers are wanted now. The first call is before `on_starting`."""
+    arbiter = _arbiter()
+    if arbiter is not None:
+        arbiter.want(new)
 
 
 def _is_alone(server: Any) -> bool:

@@ -119,7 +119,7 @@ class Sampler:
         return Snapshot(
             time=now,
             uptime=clock - self._arbiter.started,
-            arbiter=self._arbiter,
+            arbiter=dataclasses.replace(self._arbiter, workers_wanted=reading.workers_wanted),
             calling=calling,
             writing=writing,
             waiting=waiting,

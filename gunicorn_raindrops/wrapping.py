@@ -13,7 +13,10 @@ from .worker_classes.base import Strategy, error_now
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
-ARITIES = dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2)
+ARITIES = {
+    **dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2),
+    "nworkers_changed": 3,
+}
 """How many arguments a hook takes, where it is not one. post_request takes 4."""
 
 _MARK = "_gunicorn_raindrops"
@@ -47,7 +50,7 @@ def around(name: str, ours: Callable[..., Any], theirs: Any, process: Process) -
         return mark(_around_post_request(theirs, process))
     if name == "post_worker_init":  # our wrapper is the outermost
         return mark(_single(theirs, ours))
-    return mark(_pair(ours, theirs) if name in ARITIES else _single(ours, theirs))
+    return mark(_BOTH[ARITIES.get(name, 1)](ours, theirs))
 
 
 def _around_pre_request(theirs: Callable[..., Any], process: Process) -> Callable[..., Any]:
@@ -83,3 +86,15 @@ def _pair(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[...
         second(server, other)
 
     return both
+
+
+def _triple(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
+    def both(server: Any, other: Any, third: Any) -> None:
+        first(server, other, third)
+        second(server, other, third)
+
+    return both
+
+
+# gunicorn refuses a hook that does not name its arguments.
+_BOTH = {1: _single, 2: _pair, 3: _triple}

@@ -64,7 +64,7 @@ FOLDERS = {
         {"app_counters", "claims"},
         {"board"},
         {"reader", "reap"},
-        {"exits", "untracked"},
+        {"exits", "tally"},
         {"liveness"},
         {"decode"},
         {"records", "layout", "lock", "__init__"},
@@ -151,8 +151,8 @@ def test_who_knows_whom(foreign, rooms):
 GUNICORNS = {
     "LISTENERS", "WORKERS", "aborted", "alive", "asgi", "booted", "cfg", "env_orig",
     "forwarded_allow_ips", "handle_abort", "handle_exit", "headers_sent", "master_pid",
-    "max_requests", "peer_addr", "pidfile", "ppid", "reexec_pid", "req_number", "reuse_port",
-    "statsd_host", "unreader", "worker_connections", "wsgi",
+    "max_requests", "num_workers", "peer_addr", "pidfile", "ppid", "reexec_pid", "req_number",
+    "reuse_port", "statsd_host", "unreader", "worker_connections", "wsgi",
 }  # fmt: skip
 
 

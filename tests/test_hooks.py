@@ -43,6 +43,7 @@ ARITY = {
     "post_request": 4,
     "child_exit": 2,
     "worker_exit": 2,
+    "nworkers_changed": 3,
 }
 
 

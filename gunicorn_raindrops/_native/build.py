@@ -54,7 +54,7 @@ scoreboard = module(
         "histogram",
         "scoreboard",
         "reading",
-        "untracked",
+        "tally",
         "process",
         "nowait",
         "forks",

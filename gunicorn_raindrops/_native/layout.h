@@ -30,7 +30,7 @@
  * busy, busy_turn, busy_step: see busy.h. exited: any process that counts an end, by compare-and-swap.
  * entries: a seqlock each, written by the owner's threads; see entry.h.
  * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
- * marks: see marks.h. untracked: see untracked.h. exits, kills: only added to, by arbiters and workers (relaxed).
+ * marks: see marks.h. untracked, wanted: see tally.h. exits, kills: only added to, by arbiters and workers (relaxed).
  * used: raised before a slot is claimed, so a reader that sees an owner looks far enough; a reader
  *     that sees it late misses a slot that was claimed a moment ago.
  * The rest of the header: the process that adopts the pages, before any other process uses them.
@@ -53,7 +53,8 @@ enum {
 	GRD_LAYOUT_VERSION = 5,
 	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
 	GRD_SLOT_SIZE = 12288,
-	GRD_TALLIES = 24,
+	GRD_TALLIES = 20,               /* of processes that count workers without a slot */
+	GRD_WANTS = 4,                  /* of arbiters: two during an upgrade */
 	GRD_MAX_SLOTS = 65536           /* whatever a header says: reading costs memory for each */
 };
 
@@ -148,8 +149,8 @@ struct grd_marks {              /* see marks.h */
 	uint64_t seconds[GRD_MARK_SECONDS][GRD_MARKS];
 };
 
-struct grd_tally {            /* a process that counts workers without a slot */
-	uint64_t word;          /* their number, above the owner word of the process; 0: free */
+struct grd_tally {              /* a number that a process holds, see tally.h */
+	uint64_t word;          /* the number, above the owner word of the process; 0: free */
 	uint64_t namespace;     /* the process's, above the low bits of that word */
 };
 
@@ -172,6 +173,7 @@ struct grd_header {
 	uint64_t padding[3];    /* to a cache line that every request writes to */
 	struct grd_marks marks;
 	struct grd_tally untracked[GRD_TALLIES];
+	struct grd_tally wanted[GRD_WANTS];     /* 1 more than the workers that an arbiter wants */
 };
 
 struct grd_slot {
@@ -280,6 +282,7 @@ GRD_AT(grd_header, kills, 160);
 GRD_AT(grd_header, killed, 168);
 GRD_AT(grd_header, marks, 1600);
 GRD_AT(grd_header, untracked, 3712);
+GRD_AT(grd_header, wanted, 4032);
 GRD_LENGTH(grd_header, exits, 6);
 GRD_LENGTH(grd_header, killed, 8);
 _Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "the level has a line of its own");

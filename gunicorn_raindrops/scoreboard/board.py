@@ -28,7 +28,7 @@ from typing import Any
 
 from .. import mapping as pages
 from .._native._scoreboard import ffi, lib
-from . import exits, layout
+from . import exits, layout, tally
 from .liveness import lives as lives
 from .lock import FileLock
 from .reader import MARK_SECONDS as MARK_SECONDS
@@ -170,6 +170,7 @@ class Scoreboard(BoardReader):
                 lib.grd_forget(header, self._slots + i, last)
             header.marks = ffi.new("struct grd_marks *")[0]
             self._untracked.clear()
+            self._wanted.clear()
         now = time.monotonic_ns()
         header.version = layout.VERSION
         header.header_size = layout.HEADER_SIZE
@@ -184,6 +185,7 @@ class Scoreboard(BoardReader):
         header.magic = layout.MAGIC
         self._reaper.reap_all_but_ours(self._used())
         self._untracked.reap_all_but_ours()
+        self._wanted.reap_all_but_ours()
 
     # The arbiter's side.
 
@@ -232,16 +234,22 @@ class Scoreboard(BoardReader):
         """Free every slot whose owner is dead, of this process's PID namespace."""
         self._reaper.reap(self._used())
         self._untracked.reap()
+        self._wanted.reap()
 
     def reap_abandoned(self) -> None:
         """Free the slots of those whom this process found dead at its last call, too: their arbiter
         has had its time to free them, and to record how they ended."""
         self._reaper.reap_abandoned(self._used())
         self._untracked.reap()
+        self._wanted.reap()
 
     def add_untracked(self, n: int) -> None:
         """Count a worker without a slot (1), or one less (-1)."""
         self._untracked.add(_owner(), n)
+
+    def want(self, workers: int) -> None:
+        """Tell how many workers this process means to have: it is an arbiter."""
+        self._wanted.set(_owner(), min(workers + 1, tally.MOST))  # 0 is a number, too
 
     # The worker's side.
 

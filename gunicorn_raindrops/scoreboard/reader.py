@@ -19,7 +19,7 @@ from .._native._scoreboard import ffi, lib
 from . import decode, exits, layout
 from .liveness import Liveness
 from .records import HEADER, SOCKET, Marks, Reading
-from .untracked import Untracked
+from .tally import Tally
 
 MARK_SECONDS: int = lib.GRD_MARK_SECONDS - 1
 """For how long high-water marks are kept."""
@@ -40,7 +40,8 @@ class BoardReader:
         self._header = ffi.cast("struct grd_header *", base)
         self._slots = ffi.cast("struct grd_slot *", base + layout.HEADER_SIZE)
         self._liveness = Liveness()
-        self._untracked = Untracked(self._header)
+        self._untracked = Tally(self._header.untracked)
+        self._wanted = Tally(self._header.wanted)
 
     @property
     def created(self) -> float:
@@ -77,7 +78,8 @@ class BoardReader:
             raise OSError("the scoreboard's file was cut short while it was in use")
         return Reading(
             slots=self.slots,
-            untracked=self._untracked.read(),
+            untracked=sum(self._untracked.read()),
+            workers_wanted=self._workers_wanted(),
             responses=tuple(totals.responses),
             rows=tuple(map(decode.slot, self._liveness.living(words, found))),
             request_seconds=decode.distribution(totals.request),
@@ -89,6 +91,11 @@ class BoardReader:
             killed=exits.kept(self._header),
             **_TOTALS.read(totals),
         )
+
+    def _workers_wanted(self) -> int | None:
+        """Return how many workers the arbiters mean to have; None if there is no arbiter."""
+        found = self._wanted.read()
+        return sum(one - 1 for one in found) if found else None
 
     def marks(self, seconds: float, reading: Reading | None = None) -> Marks:
         """Return the high-water marks of the last `seconds`, up to MARK_SECONDS, with what is in

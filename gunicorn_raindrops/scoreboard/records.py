@@ -70,7 +70,8 @@ class Reading:
     """The scoreboard at one instant. `responses` counts 1xx to 5xx; `rows` are by slot.
 
     `busy_seconds` are by slot, of all the owners that it ever had. `queue_seconds` are by source;
-    `queue_ignored` counts the headers whose time is impossible.
+    `queue_ignored` counts the headers whose time is impossible. `workers_wanted` is the number that
+    the arbiters mean to have, None without an arbiter.
     """
 
     slots: int
@@ -87,3 +88,4 @@ class Reading:
     busy_seconds: tuple[float, ...] = ()
     exits: Mapping[str, int] = field(default_factory=dict)
     killed: tuple[KillRecord, ...] = ()
+    workers_wanted: int | None = None

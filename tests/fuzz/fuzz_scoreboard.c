@@ -29,7 +29,7 @@
 #include "reading.h"
 #include "requests.h"
 #include "scoreboard.h"
-#include "untracked.h"
+#include "tally.h"
 #include "words.h"
 
 enum { SLOTS = 3, MOST_TICKETS = 64 };
@@ -120,18 +120,23 @@ static void do_release(void)
 	grd_detach();
 }
 
-static void do_untracked(void)
+static void do_tally(void)
 {
 	struct grd_slot_record found[GRD_TALLIES];
+	struct grd_tally *entries = rnd(2) ? header->untracked : header->wanted;
+	uint32_t room = entries == header->wanted ? GRD_WANTS : GRD_TALLIES;
 	struct grd_owner process = {.who = grd_who(1 + rnd(GRD_TALLIES + 5), rnd(9)),
 				    .namespace = rnd(3)};
 	uint32_t count;
 
-	grd_add_untracked(header, &process, (int64_t)rnd(5) - 2);
-	count = grd_list_untracked(header, found);
-	require(count <= GRD_TALLIES, "no more tallies than there is room for");
+	if (rnd(2))
+		grd_tally_add(entries, room, &process, (int64_t)rnd(5) - 2);
+	else
+		grd_tally_set(entries, room, &process, 1 + rnd(5));
+	count = grd_tally_list(entries, room, found);
+	require(count <= room, "no more tallies than there is room for");
 	if (count && !rnd(10))
-		grd_free_untracked(header, found[count - 1].slot, found[count - 1].owner);
+		grd_tally_free(&entries[found[count - 1].slot], found[count - 1].owner);
 }
 
 static void do_reap(void)
@@ -146,7 +151,7 @@ static void do_reap(void)
 		owners[slot] = (struct held){0};
 	}
 	grd_saw_queued(header, state);
-	do_untracked();
+	do_tally();
 }
 
 /* --- what requests do --- */

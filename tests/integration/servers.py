@@ -122,6 +122,7 @@ class Server:
     """
 
     pass_fds: tuple[int, ...] = ()
+    cwd = None
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ def test_hooks_come_and_go(serve, gunicorn, tmp_path):
             uncounted.more(10)
         rewrite(tmp_path / "gunicorn.conf.py", ours)
         status = new_workers(server, 2)
-        assert status["requests"] == before + counted.total
+        assert (status["requests"], wanted(status)) == (before + counted.total, 2)
         assert (status["calling"], status["writing"]) == (0, 0)
         assert server.warnings() == []
 
@@ -224,22 +224,29 @@ def test_upgrade_with_winch(serve, gunicorn):
         assert server.warnings() == []
 
 
+def wanted(status):
+    """Return how many workers the arbiters want."""
+    return status["arbiter"]["workers_wanted"]
+
+
 @pytest.mark.parametrize(("gunicorn", "sig"), [("current", "QUIT"), ("23", "TERM")])
 def test_upgrade_backed_out(serve, gunicorn, sig):
-    """HUP brings the old arbiter's workers back, and then the new one ends."""
+    """HUP brings the old arbiter's workers back, and then the new one ends. Each arbiter says how
+    many workers it wants, as long as it lives."""
     with serve("--workers", "2", "--daemon", env=STAYS, gunicorn=gunicorn) as server:
         server.ready(2)
         with Load(server.address, rate=50) as load:
             load.more(10)
             new = server.upgrade(2)
+            assert wanted(server.status()) == 4
             server.send(signal.SIGWINCH)
-            server.ready(2)
+            assert wanted(server.ready(2)) == 2
             load.more(10)
             server.send(signal.SIGHUP)
-            server.ready(4)
+            assert wanted(server.ready(4)) == 4
             load.more(10)
             server.end(new, getattr(signal, "SIG" + sig))
-            server.ready(2)
+            assert wanted(server.ready(2)) == 2
             load.more(10)
         exact(server, load)
         assert server.warnings() == []
@@ -293,7 +300,7 @@ def test_fifty_workers_and_back(serve):
                     server.send(sig)
                     eventually(lambda n=number: len(server.workers()) == n, f"{number} workers")
                 status = server.ready(number)
-                assert status["capacity"] == number
+                assert (status["capacity"], wanted(status)) == (number, number)
         exact(server, load)
         assert server.warnings() == []
 

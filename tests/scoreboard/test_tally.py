@@ -1,4 +1,4 @@
-"""Workers without a slot: the gauge does not outlive who holds it."""
+"""Workers without a slot, and workers wanted: neither gauge outlives who holds it."""
 
 import pytest
 
@@ -16,9 +16,8 @@ def board():
 
 def tallies(board):
     """Return how many entries there are, of the living and the dead."""
-    return lib.grd_list_untracked(
-        board.header, ffi.new("struct grd_slot_record[]", lib.GRD_TALLIES)
-    )
+    records = ffi.new("struct grd_slot_record[]", lib.GRD_TALLIES)
+    return lib.grd_tally_list(board.header.untracked, lib.GRD_TALLIES, records)
 
 
 def add(link, board, n):
@@ -74,8 +73,9 @@ def test_more_processes_than_tallies(board):
     process.namespace = lib.grd_pid_namespace()
     for i in range(lib.GRD_TALLIES):
         process.who = lib.grd_who(2**22 - 1 - i, 1)  # beyond pid_max
-        assert lib.grd_add_untracked(board.header, process, 1)
-    assert not lib.grd_add_untracked(board.header, ffi.new("struct grd_owner *", {"who": 1}), 1)
+        assert lib.grd_tally_add(board.header.untracked, lib.GRD_TALLIES, process, 1)
+    other = ffi.new("struct grd_owner *", {"who": 1})
+    assert not lib.grd_tally_add(board.header.untracked, lib.GRD_TALLIES, other, 1)
     assert board.read().untracked == 0
     board.add_untracked(1)
     assert board.read().untracked == 1
@@ -86,7 +86,40 @@ def test_a_process_of_another_namespace(board):
     """Its pid says nothing here: it counts as alive."""
     process = ffi.new("struct grd_owner *")
     process.who, process.namespace = lib.grd_who(2**22 - 1, 1), lib.grd_pid_namespace() + 1
-    lib.grd_add_untracked(board.header, process, 2)
+    lib.grd_tally_add(board.header.untracked, lib.GRD_TALLIES, process, 2)
     assert board.read().untracked == 2
     board.reap()
     assert board.read().untracked == 2
+
+
+def want(link, board, n):
+    """Be an arbiter that wants some workers, until it is told to go."""
+    board.want(n)
+    link.say()
+    link.hear()
+
+
+def test_each_arbiter_wants_its_own(board, fork):
+    """The last number counts, 0 is one as well, and a dead arbiter wants nothing."""
+    assert board.read().workers_wanted is None
+    for n in (3, 7, 0):
+        board.want(n)
+        assert board.read().workers_wanted == n
+    other = fork(want, board, 4)
+    other.link.hear()
+    board.want(2)
+    assert board.read().workers_wanted == 6
+    other.kill()
+    other.die()
+    assert board.read().workers_wanted == 2
+
+
+def test_more_arbiters_than_room(board, fork):
+    """The dead make room."""
+    for _ in range(lib.GRD_WANTS):
+        gone = fork(want, board, 1)
+        gone.link.hear()
+        gone.kill()
+        gone.die()
+    board.want(5)
+    assert board.read().workers_wanted == 5
