@@ -28,8 +28,9 @@ Everything between the server and the application is a plain coroutine. So `cr_a
 server's task to the frame in which the application waits, which is where a request is stuck.
 Neither a task nor a class with `__await__` may stand between them.
 
-One thing is not seen here. A server may hold the start back until the first byte of the body, and
-turn it into a 500 if the application raises between the two. The application's status counts.
+What a server sends when the application fails is its own affair. As it stands, an `Exchange` knows
+what most do; `worker_classes/asgi.py` has those of the servers that differ. Under another server
+that holds the start back until the first byte of the body, the application's status counts.
 """
 
 from __future__ import annotations
@@ -61,14 +62,17 @@ _HUNDREDS: dict[Any, int] = {code: class_of_code(code) for code in range(100, 60
 _log = logging.getLogger("gunicorn_raindrops")
 
 
-def counting(application: App, held: HeldSlot, others: App) -> App:
+def counting(
+    application: App, held: HeldSlot, others: App, kind: type[Exchange] | None = None
+) -> App:
     """Return an application that counts the requests of `application` in the slot `held`, and gives
-    scopes of other types than `http` to `others`."""
+    scopes of other types than `http` to `others`. `kind` says what the server sends."""
+    kind = kind or Exchange
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> Any:
         if scope["type"] != "http":
             return await others(scope, receive, send)
-        exchange = _exchange(held, _begin(held, scope), receive, send)
+        exchange = _exchange(kind, held, _begin(held, scope), scope, receive, send)
         try:
             result = await application(scope, exchange.receive, exchange.send)
         except BaseException as error:
@@ -85,7 +89,7 @@ async def call(
     application: App, held: HeldSlot, ticket: int, scope: Scope, receive: Receive, send: Send
 ) -> Any:
     """Await the application for a request that was begun in the slot `held`."""
-    exchange = _exchange(held, ticket, receive, send)
+    exchange = _exchange(Exchange, held, ticket, scope, receive, send)
     try:
         result = await application(scope, exchange.receive, exchange.send)
     except BaseException as error:
@@ -113,6 +117,7 @@ class Exchange:
         hundreds: the class of its status, 0 for a strange one; None before the server has taken a
             start.
         client_gone: nobody waits for the response.
+        scope: the request's.
         trailers: the start announced them.
         untouched: nothing was sent after the start, so that one body may be the whole response.
     """
@@ -122,6 +127,7 @@ class Exchange:
         "held",
         "hundreds",
         "phase",
+        "scope",
         "server_receive",
         "server_send",
         "ticket",
@@ -134,6 +140,7 @@ class Exchange:
     server_receive: Receive
     server_send: Send
     phase: int
+    scope: Scope
     hundreds: int | None
     client_gone: bool
     trailers: bool
@@ -154,7 +161,7 @@ class Exchange:
             kind = None
         if kind == _START:
             self.respond()
-        elif self.untouched and kind == _BODY and _is_small_and_last(message):
+        elif self.untouched and kind == _BODY and not self.trailers and _is_small_and_last(message):
             self.end(self.hundreds or 0)
             await self.server_send(message)
             return
@@ -169,7 +176,7 @@ class Exchange:
         if kind == _START:
             self.hundreds = _HUNDREDS.get(message.get("status"), 0)
             self.trailers = "trailers" in message and message["trailers"]
-            self.untouched = not self.trailers
+            self.untouched = True
         elif self.phase != ENDED and self._is_last(kind, message):
             self.end(self.hundreds or 0)
 
@@ -223,14 +230,17 @@ class Exchange:
             _complain()
 
 
-def _exchange(held: HeldSlot, ticket: int, receive: Receive, send: Send) -> Exchange:
+def _exchange(
+    kind: type[Exchange], held: HeldSlot, ticket: int, scope: Scope, receive: Receive, send: Send
+) -> Exchange:
     """Make an exchange. Before Python 3.13, calling an `__init__` costs more than these lines."""
-    exchange = Exchange()
+    exchange = kind()
     exchange.held = held
     exchange.ticket = ticket
     exchange.server_receive = receive
     exchange.server_send = send
     exchange.phase = CALLING
+    exchange.scope = scope
     exchange.hundreds = None
     exchange.client_gone = exchange.trailers = exchange.untouched = False
     return exchange

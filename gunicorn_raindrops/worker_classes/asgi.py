@@ -12,11 +12,53 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._native._objects import ERROR
 from ..counting import asgi, attached
 from ..counting.attached import AttachedSlot
+from ..counting.request import ENDED
 from ..status import expose
 from ..status.app import StatusApp
 from .base import Strategy, before, in_place_of
+
+
+class HeldHead(asgi.Exchange):
+    """gunicorn's asgi from 25.2 on sends a response's head with its first byte. If the application
+    fails between the two, it sends nothing; over HTTP/2 a 500, or the head alone where the
+    application has returned."""
+
+    __slots__ = ()
+
+    def finish(self) -> None:
+        """See Exchange."""
+        if self._is_held() and not self._is_http2():
+            self.hundreds = 0
+        super().finish()
+
+    def fail(self, error: BaseException) -> None:
+        """See Exchange."""
+        if self._is_held():
+            answers = self._is_http2() and isinstance(error, Exception)
+            self.hundreds = 5 if answers and not self.client_gone else 0
+        super().fail(error)
+
+    def _is_held(self) -> bool:
+        return self.untouched and self.phase != ENDED
+
+    def _is_http2(self) -> bool:
+        return bool(self.scope.get("http_version") == "2")
+
+
+class AnsweredAll(asgi.Exchange):
+    """uvicorn answers with a 500 whatever an application raises: also a cancellation, an exit."""
+
+    __slots__ = ()
+
+    def fail(self, error: BaseException) -> None:
+        """See Exchange."""
+        if self.hundreds is None and not self.client_gone and self.phase != ENDED:
+            self.end(5 | ERROR)
+        else:
+            super().fail(error)
 
 
 class AroundASGI(Strategy):
@@ -24,6 +66,12 @@ class AroundASGI(Strategy):
     an application does after its response."""
 
     abort = "handle_abort_signal"
+
+    @staticmethod
+    def exchange() -> type[asgi.Exchange]:
+        """Return how a request of this server's ends."""
+        holds = sys.modules["gunicorn"].version_info >= (25, 2)
+        return HeldHead if holds else asgi.Exchange
 
     @classmethod
     def watch_exit(cls, worker: Any) -> None:
@@ -43,7 +91,7 @@ class AroundASGI(Strategy):
                 return asgi.call_websocket(application, held, scope, receive, send)
             return application(scope, receive, send)
 
-        counted = asgi.counting(application, held, others)
+        counted = asgi.counting(application, held, others, self.exchange())
         if header is None:
             return expose.asgi(counted, app)
 
@@ -61,6 +109,11 @@ class Uvicorn(AroundASGI):
     still the one that connected."""
 
     abort = "handle_abort"
+
+    @staticmethod
+    def exchange() -> type[asgi.Exchange]:
+        """See AroundASGI."""
+        return AnsweredAll
 
     @classmethod
     def capacity(cls, worker: Any) -> int:

@@ -18,8 +18,16 @@ from collections.abc import Coroutine, MutableMapping
 import pytest
 
 from gunicorn_raindrops.counting import asgi, attached, slots
+from gunicorn_raindrops.counting.asgi import Exchange
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.worker_classes.asgi import AroundASGI
+
+
+class Around(AroundASGI):
+    """Around the application, under a server that sends what most do."""
+
+    exchange = staticmethod(lambda: Exchange)
+
 
 SCOPE = {"type": "http", "method": "GET", "path": "/a"}
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -41,7 +49,7 @@ def within(request, fork):
     def child(link, body):
         if request.param == "attached":
             assert attached.take_over(board, claim, 1, 1)
-            body(lambda application: AroundASGI().around(application, None), totals)
+            body(lambda application: Around().around(application, None), totals)
             return
         held = slots.BoardSlot(board, claim, board.take_over_slot(claim))
 
@@ -621,7 +629,7 @@ def test_odd_scopes(fork, scope):
 
     def child(link):
         assert attached.take_over(board, claim, 1, 1)
-        asyncio.run(run(AroundASGI().around(answer, None), scope))
+        asyncio.run(run(Around().around(answer, None), scope))
         assert board.read().requests == 1
 
     fork(child).check()
@@ -707,7 +715,7 @@ def test_where_a_request_waits(within, scope):
         if scope["type"] == "http":
             counted = counting(application)
         else:
-            counted = AroundASGI().around(application, None)
+            counted = Around().around(application, None)
         task = asyncio.create_task(counted(scope, channel, channel))
         while not waiting:
             await asyncio.sleep(0)

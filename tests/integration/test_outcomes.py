@@ -138,3 +138,27 @@ def test_a_server_that_was_started_in_an_except_block(serve, gunicorn, kind):
         for path in ("fine", "stop/call", "reset/middle", "value/call", "value/middle"):
             got, counts = counted(server, path)
             assert counts == expected(got, is_error(kind, path, got)), path
+
+
+ASGI = [(g, one) for g, one in PAIRS if one.is_asgi]
+ASGI_PATHS = [f"{how}/{when}" for how in ("value", "cancel", "return", "exit", "reset")
+              for when in ("call", "start", "middle")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gunicorn", "kind"), ASGI, ids=[f"{g}-{one.name.split('.')[0]}" for g, one in ASGI]
+)
+def test_an_asgi_request_counts_as_what_its_client_got(serve, gunicorn, kind):
+    """As above. gunicorn's asgi lets an exit end the worker."""
+    kind.available(gunicorn)
+    args = ("--workers", "1", *kind.args)
+    with serve(*args, gunicorn=gunicorn, app="failing_asgi:app", tracebacks=None) as server:
+        server.ready(1)
+        for path in ASGI_PATHS:
+            how = path.partition("/")[0]
+            if (how, kind.name) == ("exit", "asgi"):
+                continue
+            got, counts = counted(server, path)
+            is_error = how in ("value", "reset") or (how != "return" and got == 500)
+            assert counts == expected(got, is_error), path
+        server.kill()
