@@ -95,7 +95,11 @@ class Middleware(_Base):
     """
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if (reply := expose.answer_wsgi(self._status, environ)) is not None:
+        try:
+            reply = expose.answer_wsgi(self._status, environ)
+        except Exception:  # there was no memory to call the boundary with
+            reply = None
+        if reply is not None:
             return reply.send(start_response)
         begun = self._slots.begin(*wsgi.line_of(environ))
         if begun is None:
@@ -121,7 +125,11 @@ class ASGIMiddleware(_Base):
             await asgi.call_websocket(self._app, slot, scope, receive, send)
 
     async def _http(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if (messages := expose.answer_asgi(self._status, scope)) is not None:
+        try:
+            messages = expose.answer_asgi(self._status, scope)
+        except Exception:  # there was no memory to call the boundary with
+            messages = None
+        if messages is not None:
             await expose.send_all(messages, send)
             return
         begun = self._slots.begin(scope["method"], scope["path"])

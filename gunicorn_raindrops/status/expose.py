@@ -58,7 +58,10 @@ def wsgi(
         return application
 
     def exposed(environ: Any, start_response: Any) -> Any:
-        reply = answer_wsgi(app, environ, cancel)
+        try:
+            reply = answer_wsgi(app, environ, cancel)
+        except Exception:  # there was no memory to call the boundary with
+            reply = None
         return application(environ, start_response) if reply is None else reply.send(start_response)
 
     return exposed
@@ -127,9 +130,13 @@ def asgi(application: ASGIApplication, app: StatusApp | None) -> ASGIApplication
         return application
 
     def exposed(scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
-        if scope["type"] == "http" and (messages := answer_asgi(app, scope)) is not None:
-            return send_all(messages, send)
-        return application(scope, receive, send)
+        try:
+            messages = answer_asgi(app, scope) if scope["type"] == "http" else None
+        except Exception:  # there was no memory to call the boundary with
+            messages = None
+        if messages is None:
+            return application(scope, receive, send)
+        return send_all(messages, send)
 
     return exposed
 

@@ -93,16 +93,7 @@ def test_a_peer_that_tornado_cannot_name():
 def test_no_memory(status):
     """Wherever the status's part of a request fails for want of memory, the client gets the
     application's answer or a 500 in its place; nothing is raised into the server."""
-    outermost = (
-        "wsgi",
-        "run",
-        "exposed",
-        "answer_wsgi",
-        "serves",
-        "send",
-        "application",
-        "<lambda>",
-    )
+    outermost = ("wsgi", "exposed", "send", "application", "<lambda>")
     seen = set()
     for number in range(1, 60):
         before = sys.gettrace()
@@ -154,6 +145,24 @@ def test_asgi(status):
     assert (b"content-length", str(len(TEXT)).encode()) in start["headers"]
     assert send_all(status, scope(method="HEAD"))[1]["body"] == b""
     assert send_all(status, scope(method="PUT"))[0]["status"] == 405
+
+
+@pytest.mark.parametrize("name", ["answer_asgi", "serves", "_path", "run"])
+def test_asgi_without_memory(status, name):
+    """Likewise: the application answers."""
+    before, failed = sys.gettrace(), []
+
+    def fail(frame, event, _):
+        if frame.f_code.co_name == name and not failed:
+            failed.append(name)
+            raise MemoryError(name)
+
+    sys.settrace(fail)
+    try:
+        sent = send_all(status, scope())
+    finally:
+        sys.settrace(before)
+    assert (sent, failed) == (["the application's"], [name])
 
 
 def test_asgi_below_a_root_path(status):
