@@ -245,6 +245,12 @@ class ArbiterSide:
             self._listener.close()
             self._listener = None
 
+    def leave(self) -> None:
+        """Close this process's copy of the status listener; the others go on with theirs."""
+        if self._listener is not None:
+            self._listener.sock.close()
+            self._listener = None
+
     def defer_accept(self, sockets: list[Any]) -> None:
         """Set TCP_DEFER_ACCEPT on the application's listeners as the settings say. An option that
         we have not set stays as it is."""

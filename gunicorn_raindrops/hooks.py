@@ -141,6 +141,27 @@ def _arbiter() -> ArbiterSide | None:
     return arbiter if arbiter is not None and arbiter.pid == os.getpid() else None
 
 
+def _leave_in_child() -> None:
+    """Leave the status address in a child of the arbiter that is no worker, as a helper that a
+    user's hook forks: it would hold the address after the server's end, and answer nobody."""
+    arbiter = _process.arbiter
+    if arbiter is not None and arbiter.pid != os.getpid() and not _is_gunicorns_fork():
+        arbiter.leave()
+
+
+os.register_at_fork(after_in_child=_leave_in_child)
+
+
+def _is_gunicorns_fork() -> bool:
+    """Tell whether gunicorn forks a worker, or the next arbiter, which are to have the address."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name in ("spawn_worker", "reexec"):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
 def on_starting(server: Any) -> None:
     """Make the scoreboard.
 

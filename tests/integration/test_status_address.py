@@ -210,3 +210,36 @@ def refused(address):
     except ConnectionRefusedError:
         return True
     return False
+
+
+HELPER = """
+import os, time, gunicorn_raindrops
+
+def when_ready(server):
+    pid = os.fork()
+    if pid:
+        return server.log.info("a helper: %d", pid)
+    time.sleep(600)
+
+gunicorn_raindrops.hooks.install(globals())
+"""
+
+
+def test_a_child_of_the_arbiter_does_not_keep_the_address(serve, gunicorn):
+    """A helper that a user's hook has forked lives on; nobody can connect any more."""
+    with serve("--workers", "1", conf=HELPER, gunicorn=gunicorn) as server:
+        server.ready(1)
+        helper = int(server.logged(r"a helper: (\d+)")[1])
+        for pid in (server.pid, *(pid for pid in server.workers() if pid != helper)):
+            server.send(signal.SIGKILL, pid)
+
+        def refused():
+            try:
+                connect(server.status_address).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        eventually(refused, "the address is free")
+        assert alive(helper)
+        server.send(signal.SIGKILL, helper)
