@@ -79,11 +79,17 @@ class StatusListener:
 
     def close(self) -> None:
         """Listen no more, in no process that has it: the address is free at once."""
+        opened_elsewhere = self.file is None and self._is_on_path()
         with contextlib.suppress(OSError):
             self.sock.shutdown(_socket.SHUT_RDWR)
         self.sock.close()
         if self._has_file():
             Path(self._address[1]).unlink(missing_ok=True)
+        elif opened_elsewhere:  # by a worker; nobody listens there any more, unless it is another's
+            _remove_stale(self._address[1])
+
+    def _is_on_path(self) -> bool:
+        return self.sock.family == _socket.AF_UNIX and _is_bound(self.sock)
 
     def _has_file(self) -> bool:
         """Whether there is a file of this socket's; another server may have replaced it."""

@@ -168,3 +168,25 @@ def test_trying_again(tmp_path, fork, family):
         assert ours.is_open
         with socket.socket(ours.sock.family) as client:
             client.connect(ours.sock.getsockname())
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["ours", "another's"])
+def test_a_file_that_another_process_has_made(tmp_path, fork, others):
+    """A worker may open the address that was taken at the start: its file goes with the listener,
+    unless another server listens there by then."""
+    path = tmp_path / "status"
+    listener = StatusListener(load({"bind": f"unix:{path}"}, {}))
+    child = fork(lambda link: listener.open())
+    child.check()
+    assert listener.is_open
+    assert path.is_socket()
+    if others:
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as another:
+            another.bind(str(path))
+            another.listen()
+            listener.close()
+            assert path.is_socket()
+    else:
+        listener.close()
+        assert not path.exists()
