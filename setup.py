@@ -29,7 +29,7 @@ FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-u
 
 NATIVE = Path("gunicorn_raindrops/_native")
 OF_OBJECTS = ("objects", "counters", "recorder", "standin", "steps", "tickets")
-PLAIN = ("requests", "scoreboard", "busy", "entry", "marks", "histogram")
+PLAIN = ("requests", "scoreboard", "busy", "entry", "marks", "histogram", "connections")
 """Units that are plain C. What the request path calls of these is compiled into both modules."""
 OBJECTS = Extension(
     "gunicorn_raindrops._native._objects",

@@ -41,7 +41,14 @@ STATES = {
     scoreboard.READY: "idle",
     scoreboard.FINISHING: "finishing",
 }
-LETTERS = {"starting": "S", "idle": "_", "calling": "C", "writing": "W", "finishing": "G"}
+LETTERS = {
+    "starting": "S",
+    "idle": "_",
+    "reading": "R",
+    "calling": "C",
+    "writing": "W",
+    "finishing": "G",
+}
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 """Of statuses, in the order in which the scoreboard counts them."""
@@ -110,11 +117,12 @@ class Sampler:
         reading = self._board.read()
         calling = sum(row.calling for row in reading.rows)
         writing = sum(row.writing for row in reading.rows)
+        reads = [row.reading for row in reading.rows if row.reading is not None]
+        held = calling + writing + sum(reads)
         capacity = sum(row.capacity for row in reading.rows if row.state == scoreboard.READY)
         queued = sum(one.queued or 0 for one in listeners if one.own)
         known = all(one.queued is not None for one in listeners if one.own)
         waiting = inside.count(listeners, reading.rows, self._arbiter.worker_class)
-        demand = calling + writing + queued + (waiting or 0)
         now, clock = time.time(), time.monotonic()
         return Snapshot(
             time=now,
@@ -122,12 +130,13 @@ class Sampler:
             arbiter=dataclasses.replace(self._arbiter, workers_wanted=reading.workers_wanted),
             calling=calling,
             writing=writing,
+            reading=sum(reads) if reads else None,
             waiting=waiting,
             websockets=sum(row.websockets for row in reading.rows),
             responses=dict(zip(CLASSES, reading.responses, strict=True)),
             capacity=capacity,
-            utilization=_ratio(calling + writing, capacity),
-            saturation=_ratio(demand, capacity) if known else None,
+            utilization=_ratio(held, capacity),
+            saturation=_ratio(held + queued + (waiting or 0), capacity) if known else None,
             scoreboard=_letters(reading),
             workers=tuple(_worker(row, now - clock) for row in reading.rows),
             listeners=tuple(inside.at_most(one, waiting) for one in listeners),
@@ -285,6 +294,8 @@ def _state(row: SlotRecord) -> str:
         return "calling"
     if row.state == scoreboard.READY and row.writing:
         return "writing"
+    if row.state == scoreboard.READY and row.reading:
+        return "reading"
     return STATES.get(row.state, "starting")
 
 

@@ -47,7 +47,8 @@ class Worker:
 
     `age` is gunicorn's ordinal, `started` Unix time; neither is known of a worker that is about to
     be forked, and its pid is the arbiter's until then. `busy_seconds` says for how long it had
-    requests, those in flight included. `current` is the oldest of them.
+    requests, those in flight included. `current` is the oldest of them. `reading` is as a
+    Snapshot's.
     """
 
     slot: int
@@ -56,6 +57,7 @@ class Worker:
     state: str
     calling: int
     writing: int
+    reading: int | None
     websockets: int
     requests: int
     busy_seconds: float | None
@@ -82,9 +84,10 @@ class Listener:
 class Snapshot:
     """The server at one instant. `time` is Unix time, `uptime` seconds.
 
-    `waiting` inside are requests that nobody has read yet: see `waiting.py`. `utilization` is
-    requests in flight over capacity; `saturation` adds those that wait inside and the connections
-    that are queued.
+    `reading` counts the connections that threads hold without a request in flight; None where a
+    connection holds no thread. `waiting` inside are requests that nobody has read yet: see
+    `waiting.py`. `utilization` is requests in flight and connections read, over capacity;
+    `saturation` adds those that wait inside and the connections that are queued.
     `busy_seconds` are by slot, of all workers that a slot ever had: each only grows.
     `queue_seconds` are by source, SOCKET and HEADER of the scoreboard; `exits` by cause. `killed`
     has the last workers that were killed, the latest first. `queued` is the number of connections
@@ -98,6 +101,7 @@ class Snapshot:
     arbiter: Arbiter
     calling: int
     writing: int
+    reading: int | None
     waiting: int | None
     websockets: int | None
     requests: int | None

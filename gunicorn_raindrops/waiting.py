@@ -6,9 +6,9 @@ every such connection waits. A request in flight may have left some of its body 
 client may have sent the next request already. The kernel does not say which is which, so the count
 is what two limits leave:
 
-- A request in flight or an open websocket has a connection of its own, which does not wait. So no
-  more than active - in flight can wait. This alone is exact where no connection is idle, and where
-  nobody uploads.
+- A request in flight, an open websocket and a connection that a thread holds (see `reading` of a
+  snapshot) each have a connection of their own, which does not wait. So no more can wait than the
+  active ones less these. This alone is exact where no connection is idle, and where nobody uploads.
 - Where a request holds a thread (sync, gthread), a request waits only while some worker has no
   thread free. Else the unread bytes belong to requests in flight, as far as there are any.
 
@@ -54,7 +54,7 @@ def _sum(figures: Iterable[int | None]) -> int | None:
 
 def _count(unread: int, active: int, rows: tuple[SlotRecord, ...], threaded: bool) -> int:
     inside = sum(map(_in_flight, rows))
-    most = active - inside - sum(row.websockets for row in rows)
+    most = active - sum(_held(row) + row.websockets for row in rows)
     if threaded and not any(map(_is_full, rows)):
         most = min(most, unread - inside)
     return max(0, min(unread, most))
@@ -64,8 +64,12 @@ def _in_flight(row: SlotRecord) -> int:
     return row.calling + row.writing
 
 
+def _held(row: SlotRecord) -> int:
+    return _in_flight(row) + (row.reading or 0)
+
+
 def _is_full(row: SlotRecord) -> bool:
-    return 0 < row.capacity <= _in_flight(row)
+    return 0 < row.capacity <= _held(row)
 
 
 def at_most(listener: Listener, waiting: int | None) -> Listener:

@@ -44,7 +44,7 @@ FOLDERS = {
         {"base", "ending"},
     ],
     "counting": [
-        {"attached", "slots", "wsgi", "asgi", "queue_header"},
+        {"attached", "connection", "slots", "wsgi", "asgi", "queue_header"},
         {"request"},
         {"outcome", "__init__"},
     ],

@@ -178,8 +178,13 @@ def test_no_figure_is_lost():
         (row(), "idle", "_"),
         (row(calling=1), "calling", "C"),
         (row(writing=1), "writing", "W"),
-        (row(calling=1, writing=3), "calling", "C"),
+        (row(reading=1), "reading", "R"),
+        (row(reading=0), "idle", "_"),
+        (row(writing=1, reading=3), "writing", "W"),
+        (row(calling=1, writing=3, reading=3), "calling", "C"),
+        (row(state=scoreboard.STARTING, reading=1), "starting", "S"),
         (row(state=scoreboard.FINISHING, calling=1), "finishing", "G"),
+        (row(state=scoreboard.FINISHING, reading=1), "finishing", "G"),
         (row(state=7), "starting", "S"),
     ],
 )
@@ -210,6 +215,23 @@ def test_sums():
     assert (taken.requests, taken.responses, taken.errors) == (50, responses, 6)
     assert taken.untracked == 2
     assert taken.utilization == taken.saturation == 6 / 8
+
+
+def test_what_threads_hold(kernel, listener):
+    """A connection that holds a thread is inside as a request is; workers whose connections hold
+    none are left out, and where there are no others, nothing is known."""
+    board = Board(
+        row(0, reading=1, capacity=2),
+        row(1, calling=1, reading=0, capacity=2),
+        row(2, state=scoreboard.STARTING),
+    )
+    name = f"127.0.0.1:{listener.getsockname()[1]}"
+    kernel.stats = {name: ListenStats(2, 3, 64, 0, waiting=0)}
+    taken = sampler(board, [listener]).take()
+    assert (taken.reading, taken.utilization, taken.saturation) == (1, 2 / 4, 5 / 4)
+    assert [worker.reading for worker in taken.workers] == [1, 0, None]
+    taken = sampler(Board(row(calling=1))).take()
+    assert (taken.reading, taken.utilization, taken.saturation) == (None, 1, 1)
 
 
 def test_times():

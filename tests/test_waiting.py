@@ -1,5 +1,7 @@
 """How many requests wait inside: the rule, case by case."""
 
+import dataclasses
+
 import pytest
 
 from gunicorn_raindrops import waiting
@@ -38,6 +40,22 @@ def listener(active, unread, own=True):
 def test_gthread(active, unread, workers, expected):
     """Who waits is behind a full worker, and is not in flight."""
     assert waiting.count([listener(active, unread)], workers, "gthread") == expected
+
+
+@pytest.mark.parametrize(
+    ("active", "unread", "reading", "expected"),
+    [
+        (6, 4, 2, 4),  # two slow heads, four behind them
+        (3, 1, 1, 1),  # one calls, one is slow, and behind them is one
+        (2, 1, 1, 0),  # one uploads, one is slow
+        (2, 1, 0, 0),  # one uploads, and another is idle
+    ],
+)
+def test_behind_a_slow_head(active, unread, reading, expected):
+    """It holds a thread as a request does, and does not wait either."""
+    (worker,) = rows(1 if reading < 2 else 0)
+    worker = dataclasses.replace(worker, reading=reading)
+    assert waiting.count([listener(active, unread)], [worker], "gthread") == expected
 
 
 @pytest.mark.parametrize("worker_class", ["asgi", "gevent", None])

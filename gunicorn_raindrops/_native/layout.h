@@ -18,12 +18,12 @@
  * namespace: the owner's PID namespace below its generation. It is stored after the claim, by the
  *     process that claimed; until then the generation is another one and the namespace is unknown.
  *     An acquire load of it synchronizes with that release store.
- * start, age, started, base, base_busy, gauge, websockets: stored by the worker between the two
- *     steps of its take-over. A release fence after the first step keeps these stores behind it; the
- *     second step is their release. A reader loads owner (acquire), the words, an acquire fence,
- *     owner again: the same owner twice means that all the words are that owner's. The owner's
- *     generation stands in gauge and websockets as well: one of another generation was left by a
- *     dead owner and reads as 0. Afterwards the owner's threads add to both.
+ * start, age, started, base, base_busy, gauge, websockets, connections: stored by the worker between
+ *     the two steps of its take-over. A release fence after the first step keeps these stores behind
+ *     it; the second step is their release. A reader loads owner (acquire), the words, an acquire
+ *     fence, owner again: the same owner twice means that all the words are that owner's. The
+ *     owner's generation stands in the last three as well: one of another generation was left by a
+ *     dead owner and reads as 0. Afterwards the owner's threads add to these three.
  * requests, responses, errors, queue_ignored, histograms: only added to, by the owner's threads,
  *     over all owners that the slot ever has. Each counter stands for itself (relaxed); a histogram
  *     publishes its words by a release addition to a bucket.
@@ -197,7 +197,8 @@ struct grd_slot {
 	uint64_t busy_turn;     /* a total that it had: tells how often the word has gone round */
 	uint64_t queue_ignored; /* headers that said no time, or one to come */
 	uint64_t busy_step;     /* an instant before the last step began, CLOCK_MONOTONIC, ns */
-	uint64_t spare[4];
+	uint64_t connections;   /* see connections.h */
+	uint64_t spare[3];
 
 	/* as the first line */
 	uint64_t namespace;     /* the owner's PID namespace, below the owner's generation */
@@ -213,6 +214,7 @@ struct grd_slot {
 
 #define GRD_ONE_WRITING 1ull
 #define GRD_ONE_CALLING (1ull << GRD_GAUGE_BITS)
+#define GRD_COUNTS_CONNECTIONS (1ull << (GRD_GENERATION_SHIFT - 1))
 
 /* An offset of a field, in bytes from the begin of its struct. */
 #define GRD_AT(type, field, offset) \
@@ -304,6 +306,7 @@ GRD_AT(grd_slot, busy, 128);
 GRD_AT(grd_slot, busy_turn, 136);
 GRD_AT(grd_slot, queue_ignored, 144);
 GRD_AT(grd_slot, busy_step, 152);
+GRD_AT(grd_slot, connections, 160);
 GRD_AT(grd_slot, namespace, 192);
 GRD_AT(grd_slot, exited, 200);
 GRD_AT(grd_slot, request, 256);

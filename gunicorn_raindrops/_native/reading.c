@@ -23,11 +23,31 @@ static void read_entry(const struct grd_slot *slot, struct grd_slot_record *reco
 		record->took = now - record->entry.began;
 }
 
+/* The gauge together with the connections, of one moment as nearly as can be: a reader that loses the
+ * processor in between would subtract what does not belong together. */
+static void read_gauges(const struct grd_slot *slot, uint64_t owner,
+			struct grd_slot_record *record)
+{
+	uint64_t connections = grd_gauge_of(&slot->connections, owner), gauge, before, in_flight;
+	int tries = TRIES;
+
+	do {
+		before = connections;
+		gauge = grd_gauge_of(&slot->gauge, owner);
+		connections = grd_gauge_of(&slot->connections, owner);
+	} while (connections != before && --tries);
+	record->calling = grd_calling_of(gauge);
+	record->writing = grd_writing_of(gauge);
+	in_flight = grd_calling_of(gauge) + grd_writing_of(gauge);
+	if (grd_held_of(connections) > in_flight)
+		record->reading = grd_held_of(connections) - in_flight;
+	record->is_reading_known = (connections & GRD_COUNTS_CONNECTIONS) != 0;
+}
+
 /* What an owner that has taken the slot over has written there. */
 static void read_owned(const struct grd_slot *slot, uint64_t owner,
 		       struct grd_slot_record *record)
 {
-	uint64_t gauge = grd_gauge_of(&slot->gauge, owner);
 	uint64_t base_busy = grd_load_relaxed(&slot->base_busy);
 
 	record->start = grd_load_relaxed(&slot->start);
@@ -35,8 +55,7 @@ static void read_owned(const struct grd_slot *slot, uint64_t owner,
 	record->started = grd_load_relaxed(&slot->started);
 	record->capacity = grd_load_relaxed(&slot->capacity);
 	record->requests = grd_load_relaxed(&slot->requests) - grd_load_relaxed(&slot->base);
-	record->calling = grd_calling_of(gauge);
-	record->writing = grd_writing_of(gauge);
+	read_gauges(slot, owner, record);
 	record->websockets = grd_gauge_of(&slot->websockets, owner);
 	record->busy = grd_busy_read(slot) - base_busy;
 	read_entry(slot, record);

@@ -23,6 +23,8 @@ struct grd_slot_record {        /* of a slot that is not free */
 	uint64_t requests;      /* of this owner */
 	uint32_t calling;
 	uint32_t writing;
+	uint32_t reading;       /* connections held without a request in flight */
+	uint32_t is_reading_known;      /* 0: the owner does not count connections */
 	uint64_t websockets;
 	uint64_t busy;          /* of this owner, ns */
 	uint64_t took;          /* how long its oldest request has been in flight, ns */

@@ -104,6 +104,7 @@ static void store_owner(struct grd_slot *slot, uint64_t taken, const struct grd_
 	grd_store_relaxed(&slot->capacity, owner->capacity);
 	grd_store_relaxed(&slot->base, grd_load_relaxed(&slot->requests));
 	grd_store_relaxed(&slot->websockets, grd_generation_of(taken));
+	grd_store_relaxed(&slot->connections, grd_generation_of(taken));
 }
 
 uint64_t grd_take_over(struct grd_slot *slot, uint64_t claimed, const struct grd_owner *owner)

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #endif
 
+#include "connections.h"
+
 enum { MILLISECOND = 1000000 };
 
 static int expect(Py_ssize_t given, Py_ssize_t least, Py_ssize_t most)
@@ -260,6 +262,51 @@ static PyObject *close_websocket(PyObject *module, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
+/* The connection that a thread of a worker holds. */
+
+static PyObject *tuple_of(PyObject *const *objects, Py_ssize_t count)
+{
+	PyObject *tuple = PyTuple_New(count);
+
+	for (Py_ssize_t i = 0; tuple && i < count; i++) {
+		Py_INCREF(objects[i]);
+		PyTuple_SetItem(tuple, i, objects[i]);
+	}
+	return tuple;
+}
+
+static PyObject *hold_connection(PyObject *module, PyObject *const *args, Py_ssize_t given)
+{
+	PyObject *rest, *result;
+	int counts;
+
+	if (given < 1) {
+		PyErr_SetString(PyExc_TypeError, "takes what handles the connection");
+		return NULL;
+	}
+	rest = tuple_of(args + 1, given - 1);
+	if (!rest)
+		return NULL;
+	counts = grd_take_connection();
+	result = PyObject_Call(args[0], rest, NULL);
+	if (counts)
+		grd_leave_connection();
+	Py_DECREF(rest);
+	return result;
+}
+
+static PyObject *leave_connection(PyObject *module, PyObject *unused)
+{
+	grd_leave_connection();
+	Py_RETURN_NONE;
+}
+
+static PyObject *count_connections(PyObject *module, PyObject *unused)
+{
+	grd_count_connections();
+	Py_RETURN_NONE;
+}
+
 /* What waited, and what the attached slot's owner says of itself. */
 
 static PyObject *queued_header(PyObject *module, PyObject *number)
@@ -384,6 +431,15 @@ static PyMethodDef functions[] = {
 	 "open_websocket($module, /)\n--\n\nCount an open websocket; return whether it counts."},
 	{"close_websocket", close_websocket, METH_NOARGS,
 	 "close_websocket($module, /)\n--\n\nCount one no longer."},
+	{"hold_connection", GRD_CALL(hold_connection), METH_FASTCALL,
+	 "hold_connection($module, handle, /, *args)\n--\n\n"
+	 "Call `handle`, in whose hands this thread's connection is until it returns."},
+	{"leave_connection", leave_connection, METH_NOARGS,
+	 "leave_connection($module, /)\n--\n\n"
+	 "Count the connection that this thread holds no longer."},
+	{"count_connections", count_connections, METH_NOARGS,
+	 "count_connections($module, /)\n--\n\n"
+	 "Tell readers that the attached slot's owner counts the connections that its threads hold."},
 	{"queued_header", queued_header, METH_O,
 	 "queued_header($module, ns, /)\n--\n\n"
 	 "Record how long a request has waited, as a proxy says."},

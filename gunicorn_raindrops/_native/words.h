@@ -44,6 +44,12 @@ static inline uint64_t grd_writing_of(uint64_t gauge)
 	return gauge & GRD_BITS(GRD_GAUGE_BITS);
 }
 
+/* How many threads of a slot's owner hold a connection. */
+static inline uint64_t grd_held_of(uint64_t connections)
+{
+	return connections & GRD_BITS(GRD_GAUGE_BITS);
+}
+
 /* A gauge of `owner`, without its generation; 0 if an earlier owner has left it. */
 static inline uint64_t grd_gauge_of(const uint64_t *at, uint64_t owner)
 {

@@ -135,6 +135,11 @@ _REQUESTS = (
     _gauge("requests_in_flight", "Requests inside the workers.", figures.in_flight),
     _gauge("requests_calling", "Requests inside the application.", attrgetter("calling")),
     _gauge("requests_writing", "Requests whose response is being sent.", attrgetter("writing")),
+    _gauge(
+        "requests_reading",
+        "Connections that hold a thread without a request inside the application.",
+        attrgetter("reading"),
+    ),
     _gauge("requests_waiting", "Requests inside that nobody has read yet.", attrgetter("waiting")),
     _gauge("requests_capacity", "Requests that can run at once.", attrgetter("capacity")),
     _gauge(
@@ -142,10 +147,14 @@ _REQUESTS = (
         "How long the oldest request has been in flight.",
         figures.oldest,
     ),
-    _gauge("utilization_ratio", "Requests in flight, over capacity.", attrgetter("utilization")),
+    _gauge(
+        "utilization_ratio",
+        "Requests in flight and threads held without one, over capacity.",
+        attrgetter("utilization"),
+    ),
     _gauge(
         "saturation_ratio",
-        "Requests in flight and waiting inside, and connections queued, over capacity.",
+        "Requests in flight, threads held, requests waiting inside and queued, over capacity.",
         attrgetter("saturation"),
     ),
     _gauge("websockets_open", "Websockets that are open.", attrgetter("websockets")),

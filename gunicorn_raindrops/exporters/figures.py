@@ -12,7 +12,7 @@ from typing import Any
 from ..scoreboard.records import HEADER, SOCKET
 from ..snapshot import Snapshot
 
-STATES = ("starting", "idle", "calling", "writing", "finishing")
+STATES = ("starting", "idle", "reading", "calling", "writing", "finishing")
 
 Pairs = list[tuple[tuple[str, ...], Any]]
 

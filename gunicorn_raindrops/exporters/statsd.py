@@ -78,7 +78,7 @@ class Pusher:
         """Yield the datagrams of a snapshot, a line here for each figure. A figure that is not
         known is left out."""
         workers = snapshot.workers or ()
-        busy = sum(worker.state in ("calling", "writing") for worker in workers)
+        busy = sum(worker.state in ("reading", "calling", "writing") for worker in workers)
         yield self._gauge("busy_workers", busy)
         yield self._gauge("total_workers", len(workers) + (snapshot.untracked or 0))
         yield self._gauge("requests.in_flight", snapshot.calling + snapshot.writing)

@@ -63,13 +63,14 @@ class Integers:
         return dict(zip(self._names, self._get(words), strict=True))
 
 
-_slot = Integers("struct grd_slot_record", SlotRecord, "started")
+_slot = Integers("struct grd_slot_record", SlotRecord, "started", "reading")
 
 
 def slot(words: Any) -> SlotRecord:
     """Return what a `struct grd_slot_record` holds."""
     return SlotRecord(
         started=words.started / 1e9,
+        reading=words.reading if words.is_reading_known else None,
         busy_seconds=words.busy / 1e9,
         current=request(words.entry, words.took),
         **_slot.read(words),

@@ -24,7 +24,8 @@ class RequestRecord:
 @dataclass(frozen=True)
 class SlotRecord:
     """A slot whose owner lives. `started` is in seconds of the monotonic clock; `current` is the
-    oldest of the owner's requests in flight."""
+    oldest of the owner's requests in flight. `reading` counts the connections that its threads hold
+    without a request in flight; None where a connection holds no thread."""
 
     slot: int
     pid: int
@@ -36,6 +37,7 @@ class SlotRecord:
     calling: int
     writing: int
     websockets: int
+    reading: int | None = None
     busy_seconds: float = 0.0
     current: RequestRecord | None = None
 

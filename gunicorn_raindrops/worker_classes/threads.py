@@ -6,9 +6,10 @@ what they import, cost a worker of these nothing.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from ..counting import attached, request
+from ..counting import attached, connection, request
 from ..status import expose
 from ..status.app import StatusApp
 from .base import Application, HookedStrategy, in_place_of
@@ -21,6 +22,9 @@ class Threads(HookedStrategy):
     """gthread: a request has a thread from pre_request to post_request."""
 
     _begin = staticmethod(request.begin)
+    _handlers: tuple[str, ...] = ("handle", "finish_request")
+    """The worker's methods that have a connection in hand until they return. gthread closes
+    connections, from gunicorn 27 on with patience, in its main thread."""
 
     @classmethod
     def capacity(cls, worker: Any) -> int:
@@ -51,13 +55,23 @@ class Threads(HookedStrategy):
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
         application = worker.wsgi
-        counted = expose.wsgi(responding(application), app, request.cancel)
+        counted = expose.wsgi(responding(application), app, _take_back)
         after = request.respond if app is None else None
         worker.wsgi = in_place_of(application, counted, after=after)
+        self._hold_connections(worker)
+
+    def _hold_connections(self, worker: Any) -> None:
+        """Count the connections that threads have in hand. gunicorn looks these methods up on the
+        worker for each connection."""
+        for name in self._handlers:
+            setattr(worker, name, partial(connection.hold, getattr(worker, name)))
+        connection.count()
 
 
 class Sync(Threads):
     """sync: one request after the other."""
+
+    _handlers = ("handle",)
 
     @classmethod
     def capacity(cls, worker: Any) -> int:
@@ -68,6 +82,12 @@ class Sync(Threads):
     def answers_exit(error: BaseException) -> bool:
         """See HookedStrategy."""
         return handles_all()
+
+
+def _take_back() -> None:
+    """Take a request for the status back, and the connection that it came by."""
+    request.cancel()
+    connection.leave()
 
 
 def responding(application: Application) -> Application:

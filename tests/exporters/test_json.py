@@ -29,6 +29,7 @@ WORKER = Worker(
     state="calling",
     calling=1,
     writing=0,
+    reading=1,
     websockets=2,
     requests=7,
     busy_seconds=None,
@@ -43,14 +44,15 @@ SNAPSHOT = Snapshot(
     arbiter=ARBITER,
     calling=1,
     writing=0,
+    reading=1,
     waiting=1,
     websockets=2,
     requests=7,
     responses={"1xx": 0, "2xx": 5, "3xx": 1, "4xx": 0, "5xx": 1},
     errors=1,
     capacity=2,
-    utilization=0.5,
-    saturation=1.5,
+    utilization=1.0,
+    saturation=2.0,
     scoreboard="C_..",
     request_seconds=None,
     queue_seconds=None,
@@ -101,15 +103,16 @@ def test_text_leaves_out_what_is_unknown():
 
 KEYS = {
     "": {
-        "version", "time", "uptime", "arbiter", "calling", "writing", "waiting", "websockets",
+        "version", "time", "uptime", "arbiter", "calling", "writing", "reading", "waiting",
+        "websockets",
         "requests", "responses", "errors", "capacity", "utilization", "saturation", "scoreboard",
         "request_seconds", "queue_seconds", "workers", "exits", "listeners", "counters",
     },
     "arbiter": {"pid", "gunicorn", "raindrops", "worker_class", "workers_wanted"},
     "responses": {"1xx", "2xx", "3xx", "4xx", "5xx"},
     "workers": {
-        "slot", "pid", "age", "state", "calling", "writing", "websockets", "requests",
-        "busy_seconds", "started", "current",
+        "slot", "pid", "age", "state", "calling", "writing", "reading", "websockets",
+        "requests", "busy_seconds", "started", "current",
     },
     "listeners": {"address", "family", "active", "queued", "waiting", "backlog", "dropped"},
 }  # fmt: skip
@@ -136,14 +139,16 @@ def test_json():
         "pid": 10, "gunicorn": "27.0", "raindrops": "0.1", "worker_class": "sync",
         "workers_wanted": 2,
     }  # fmt: skip
-    assert (body["calling"], body["writing"], body["requests"], body["errors"]) == (1, 0, 7, 1)
+    assert (body["calling"], body["writing"], body["reading"]) == (1, 0, 1)
+    assert (body["requests"], body["errors"]) == (7, 1)
     assert body["responses"] == {"1xx": 0, "2xx": 5, "3xx": 1, "4xx": 0, "5xx": 1}
-    assert (body["capacity"], body["utilization"], body["saturation"]) == (2, 0.5, 1.5)
+    assert (body["capacity"], body["utilization"], body["saturation"]) == (2, 1.0, 2.0)
     assert body["scoreboard"] == "C_.."
     assert body["workers"] == [
         {
             "slot": 0, "pid": 11, "age": 1, "state": "calling", "calling": 1, "writing": 0,
-            "websockets": 2, "requests": 7, "busy_seconds": None, "started": 1e9, "current": None,
+            "reading": 1, "websockets": 2, "requests": 7, "busy_seconds": None, "started": 1e9,
+            "current": None,
         }
     ]  # fmt: skip
     assert body["listeners"][0] == {

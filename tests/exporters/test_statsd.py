@@ -32,7 +32,8 @@ def listener(address, queued):
 
 
 def snapshot(**changes):
-    workers = (worker(0, "calling", 2, 1), worker(1, "writing", 0, 1), worker(2, "idle"))
+    states = ("calling", 2, 1), ("writing", 0, 1), ("reading",), ("idle",)
+    workers = tuple(worker(slot, *state) for slot, state in enumerate(states))
     figures = {
         "calling": 2,
         "writing": 2,
@@ -80,8 +81,8 @@ def lines(prefix="", tags="", **changes):
 
 def test_the_gauges():
     assert lines() == [
-        "gunicorn.busy_workers:2|g",
-        "gunicorn.total_workers:3|g",
+        "gunicorn.busy_workers:3|g",
+        "gunicorn.total_workers:4|g",
         "gunicorn.requests.in_flight:4|g",
         "gunicorn.saturation:2.75|g",
         "gunicorn.listener.queued.127_0_0_1_8000:7|g",
@@ -105,20 +106,20 @@ def test_names_of_listeners(address, name):
 @pytest.mark.parametrize("prefix", ["app", "app.", "app..", "a"])
 def test_prefix(prefix):
     """A dot follows it, one, as gunicorn's documentation has it."""
-    assert lines(prefix)[0] == prefix.rstrip(".") + ".gunicorn.busy_workers:2|g"
+    assert lines(prefix)[0] == prefix.rstrip(".") + ".gunicorn.busy_workers:3|g"
 
 
 def test_tags():
     """With dogstatsd's tags a listener is one more, and its figure has one name for all."""
     found = lines(tags="env:prod,team:a", listeners=(listener("/run/a,b|c", 0),))
-    assert found[0] == "gunicorn.busy_workers:2|g|#env:prod,team:a"
+    assert found[0] == "gunicorn.busy_workers:3|g|#env:prod,team:a"
     assert found[-1] == "gunicorn.listener.queued:0|g|#env:prod,team:a,listener:/run/a_b_c"
 
 
 def test_what_is_unknown():
     """A figure that this kernel cannot tell is left out; untracked workers are workers."""
     found = lines(untracked=2, saturation=None, listeners=(listener("127.0.0.1:8000", None),))
-    assert found[1:] == ["gunicorn.total_workers:5|g", "gunicorn.requests.in_flight:4|g"]
+    assert found[1:] == ["gunicorn.total_workers:6|g", "gunicorn.requests.in_flight:4|g"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -26,6 +26,8 @@ GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin
 WAIT = 20.0
 BROKEN = (OSError, http.client.HTTPException)
 """What a client sees of a server whose workers are killed."""
+SERVING = ("idle", "reading", "calling", "writing")
+"""The states of a worker that takes requests."""
 
 
 def eventually(predicate, what, seconds=WAIT):
@@ -331,7 +333,7 @@ class Server:
     def ready_workers(self):
         """Return the pids of the workers that serve."""
         rows = self.status()["workers"]
-        return [row["pid"] for row in rows if row["state"] in ("idle", "calling", "writing")]
+        return [row["pid"] for row in rows if row["state"] in SERVING]
 
     def send(self, sig, pid=None):
         """Send a signal to the arbiter, or to another of its processes."""

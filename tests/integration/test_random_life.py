@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 
 from .classes import CLASSES, LIVING
 from .load import Gate, Load
-from .servers import BROKEN, GUNICORNS, Server, alive, eventually
+from .servers import BROKEN, GUNICORNS, SERVING, Server, alive, eventually
 from .test_clean import at_rest, descriptors, threads
 from .test_life import STAYS
 from .test_violence import Poll
@@ -152,7 +152,7 @@ class Life(RuleBasedStateMachine):
         def settled():
             with contextlib.suppress(*BROKEN):
                 rows = self.rows = self.server.status()["workers"]
-                ready = [row for row in rows if row["state"] in ("idle", "calling", "writing")]
+                ready = [row for row in rows if row["state"] in SERVING]
                 lingering = {row["pid"] for row in rows} - {row["pid"] for row in ready}
                 return len(ready) == self.total and lingering <= {one.pid for one in self.held}
             return False

@@ -69,10 +69,15 @@ class Poll:
 
     def _check_gauges(self, status, asked):
         """The gauges are the sums over the workers, of whom none has been gone for a second."""
-        rows = [worker for worker in status["workers"] if worker["calling"] + worker["writing"]]
+        rows = [worker for worker in status["workers"] if inside(worker)]
         self.late += [row for row in rows if self._reaped.get(row["pid"], asked) < asked - 1]
-        for name in ("calling", "writing"):
-            assert status[name] == sum(row[name] for row in rows)
+        for name in ("calling", "writing", "reading"):
+            assert (status[name] or 0) == sum(row[name] or 0 for row in rows)
+
+
+def inside(row):
+    """Return how many requests and connections a worker has in its hands."""
+    return row["calling"] + row["writing"] + (row["reading"] or 0)
 
 
 def load(server, over, seed, paths):

@@ -6,14 +6,17 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from gunicorn_raindrops._native import _objects
 from gunicorn_raindrops._native._objects import CANCELLED, ERROR, WRITING, Tickets
-from gunicorn_raindrops.counting import attached, request
+from gunicorn_raindrops.counting import attached, connection, request
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.mapping import location_of
 from gunicorn_raindrops.scoreboard.board import Scoreboard
@@ -56,7 +59,7 @@ TEXTS = [(b"GET",), (None,), ("GET", b"/"), ("GET", None), (1, 2)]
 WITHOUT_ARGUMENTS = [
     *("keep_current", "forks", "respond", "fail", "cancel", "end_1xx", "end_2xx", "end_3xx"),
     *("end_4xx", "end_5xx", "end_other", "fail_ended", "open_websocket", "close_websocket"),
-    "queued_ignored",
+    *("queued_ignored", "leave_connection", "count_connections"),
 ]
 FUNCTIONS = {
     "attach": [(), (1, 2), ("1", 2, None), (1, 2.0, None), (1, 2, None, None)],
@@ -68,6 +71,7 @@ FUNCTIONS = {
     "respond_ticket": [(), (None,), ("1",), (1.0,), (1, 2)],
     "end_ticket": [(), (1,), (1, 2, 3), ("1", 2), (1, "2"), (1, None), (1, 2.0)],
     "queued_header": [(), ("1",), (1.0,), (1, 2)],
+    "hold_connection": [()],
     **{name: [(1,), (None,)] for name in WITHOUT_ARGUMENTS},
 }
 METHODS = {
@@ -271,6 +275,116 @@ def test_a_child_counts_nowhere(board, held, fork):
     fork(child).check()
     assert figures(board) == (1, 0, 0, 0, 0)
     held.end(ticket, 2)
+
+
+# The connections that threads have in hand.
+
+
+def reading(board):
+    """Return what each worker is shown to hold without a request in flight."""
+    return [row.reading for row in board.read().rows]
+
+
+def hold_connections(link):
+    board = Scoreboard(2)
+    assert attached.take_over(board, board.claim(), 1, 1)
+    assert reading(board) == [None]
+    assert connection.hold(reading, board) == [None]
+    connection.count()
+    assert reading(board) == [0]
+
+    def handle(*args):
+        seen = [args, *reading(board)]
+        for end in (request.cancel, request.END["2"]):
+            request.begin("GET", "/")
+            seen += reading(board)
+            request.respond()
+            seen += reading(board)
+            end()
+            seen += reading(board)
+        assert connection.hold(reading, board) == [1]  # the same one
+        return seen
+
+    assert connection.hold(handle, 1, 2) == [(1, 2), 1, 0, 0, 1, 0, 0, 1]
+    assert reading(board) == [0]
+    request.begin("GET", "/")  # in nobody's hands: it takes nothing from what others hold
+    assert reading(board) == [0]
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(partial(hold_together, threading.Barrier(3), board), range(3)))
+    request.cancel()
+    assert reading(board) == [0]
+    for error in (ZeroDivisionError, SystemExit, KeyboardInterrupt):
+        with pytest.raises(error):
+            connection.hold(fail_with, error)
+        assert reading(board) == [0]
+
+
+def hold_together(barrier, board, number):
+    """Hold a connection in three threads at once; one request is in flight beside them."""
+
+    def handle():
+        barrier.wait(20)
+        seen = reading(board)
+        barrier.wait(20)
+        return seen
+
+    return connection.hold(handle) == [2]
+
+
+def fail_with(error):
+    raise error
+
+
+def test_what_threads_hold(fork):
+    """A connection is reading while it is in hand and no request is in flight, whatever ends that;
+    a thread holds one at a time. Nothing is known before somebody counts."""
+    fork(hold_connections).check()
+
+
+def leave_in_a_child(link):
+    board = Scoreboard(2)
+    assert attached.take_over(board, board.claim(), 1, 1)
+    connection.count()
+
+    def handle():
+        assert reading(board) == [1]
+        pid = os.fork()
+        if not pid:
+            connection.leave()
+            connection.hold(connection.leave)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert reading(board) == [1]
+        connection.leave()  # what answers the status does
+        assert reading(board) == [0]
+
+    connection.hold(handle)
+    assert reading(board) == [0]
+
+
+def test_a_child_holds_no_connection(fork):
+    """Its parent's is not its own; and who leaves early leaves once."""
+    fork(leave_in_a_child).check()
+
+
+def die_holding(link, board, claim):
+    assert attached.take_over(board, claim, 1, 1)
+    connection.count()
+    connection.hold(lambda: (link.say(), link.hear()))
+
+
+def test_a_dead_owners_connections_are_gone(board, fork):
+    """With its generation, as its requests are, and the next owner begins with none."""
+    claim = board.claim()
+    child = fork(die_holding, board, claim)
+    assert child.link.hear()
+    assert reading(board) == [1]
+    child.kill()
+    child.wait()
+    board.release(claim)
+    claim = board.claim()
+    assert board.take_over_slot(claim)
+    assert reading(board) == [None]
 
 
 # How long a request has waited.
