@@ -19,7 +19,19 @@ from pathlib import Path
 
 import pytest
 
+from gunicorn_raindrops.exporters import json as render
+
+from . import schema
+
 WAIT = 10.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_json_is_as_the_schema_has_it():
+    """In this process; what servers answer is checked where it is read (see servers.py)."""
+    made, render.as_dict = render.as_dict, lambda snapshot: schema.check(made(snapshot))
+    yield
+    render.as_dict = made
 
 
 class Link:

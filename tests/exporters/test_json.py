@@ -13,6 +13,8 @@ from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.scoreboard.records import KillRecord, Marks, RequestRecord
 from gunicorn_raindrops.snapshot import Arbiter, Listener, Snapshot, Worker
 
+from .. import schema
+
 ARBITER = Arbiter(
     pid=10,
     gunicorn="27.0",
@@ -210,6 +212,47 @@ def test_times_in_json():
         "since": {"calling": 3, "writing": 1, "queued": None, "waiting": None},
     }
     assert text.encode(TIMED) == text.encode(SNAPSHOT)
+
+
+REFUSED = {
+    "a key more": lambda one: one.update(more=1),
+    "a key more in a worker": lambda one: one["workers"][0].update(more=1),
+    "a key less": lambda one: one.pop("errors"),
+    "a key less in a listener": lambda one: one["listeners"][0].pop("backlog"),
+    "no count": lambda one: one.update(calling=1.5),
+    "below 0": lambda one: one.update(requests=-1),
+    "no time": lambda one: one.update(time=None),
+    "another state": lambda one: one["workers"][0].update(state="resting"),
+    "another cause": lambda one: one["exits"].update(boredom=1),
+    "another window": lambda one: one["marks"].update({"1h": None}),
+    "another letter": lambda one: one.update(scoreboard="X"),
+    "another version": lambda one: one.update(version=2),
+}
+
+
+@pytest.mark.parametrize("spoil", REFUSED.values(), ids=REFUSED)
+def test_what_the_schema_refuses(spoil):
+    """It would miss no key that is added, forgotten or changed: each test's JSON is held against
+    it."""
+    whole = json.loads(render.encode(TIMED))
+    schema.check(whole)
+    spoil(whole)
+    with pytest.raises(ValueError, match=r"^data"):
+        schema.check(whole)
+
+
+def test_each_key_is_described():
+    """The schema is what a reader of the JSON has."""
+
+    def properties(one):
+        if isinstance(one, dict):
+            yield from one.get("properties", {}).items()
+            for inner in one.values():
+                yield from properties(inner)
+
+    found = list(properties(schema.SCHEMA))
+    assert len(found) > 50
+    assert [name for name, one in found if not {"description", "$ref"} & set(one)] == []
 
 
 def test_without_workers():

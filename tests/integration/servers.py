@@ -7,7 +7,6 @@ bounded; the log is read to its end, and a traceback that the test did not annou
 import contextlib
 import functools
 import http.client
-import json
 import os
 import re
 import signal
@@ -19,6 +18,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from ..schema import parsed
 
 ROOT = Path(__file__).parent.parent.parent
 APPS = Path(__file__).parent
@@ -283,7 +284,7 @@ class Server:
         """Return the status as JSON's types."""
         code, body, _ = self.ask("/_raindrops.json", timeout=timeout)
         assert code == 200, body
-        return json.loads(body)
+        return parsed(body)
 
     def told(self):
         """Return the status; nothing where the worker that was answering got stopped or killed."""

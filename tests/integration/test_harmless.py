@@ -1,6 +1,5 @@
 """Harmless: whatever of ours fails, the application serves on, with one warning."""
 
-import json
 import os
 import platform
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ..schema import parsed
 from . import without_netlink
 from .servers import APPS, eventually, rewrite
 
@@ -53,7 +53,7 @@ def test_no_thread_to_be_had(serve, gunicorn, worker_class):
     with serve(*args, gunicorn=gunicorn, conf=NO_THREAD) as server:
         assert server.get("/") == (200, b"hello\n")
         one_warning(server, "status thread", "can't start new thread")
-        status = json.loads(server.get("/_raindrops.json")[1])
+        status = parsed(server.get("/_raindrops.json")[1])
         assert (status["requests"], status["capacity"]) == (1, 1)
         assert [worker["state"] for worker in status["workers"]] == ["idle"]
         for _ in range(3):

@@ -1,7 +1,6 @@
 """How long requests wait and run, what workers do, and why they end."""
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -10,6 +9,7 @@ import pytest
 
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from ..schema import parsed
 from .classes import CLASSES, among
 from .servers import BROKEN, children, connect, eventually
 
@@ -268,7 +268,7 @@ def test_readiness(serve):
 
 
 def marks(server, since):
-    return json.loads(server.ask(f"/_raindrops.json?since={since}")[1])["marks"]
+    return parsed(server.ask(f"/_raindrops.json?since={since}")[1])["marks"]
 
 
 def test_marks_are_no_readers_own(serve, gunicorn):

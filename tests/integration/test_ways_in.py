@@ -1,6 +1,5 @@
 """Three ways in, and what stands in a user's own gunicorn.conf.py."""
 
-import json
 import os
 import signal
 import socket
@@ -8,6 +7,7 @@ import threading
 
 import pytest
 
+from ..schema import parsed
 from .servers import ROOT, alive, children, connect, eventually, rewrite
 
 INSTALL = "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(){})\n"
@@ -289,7 +289,7 @@ class TestExpose:
             status, body = self.app(server)
             assert (status, body.partition(b"\n")[0]) == (200, b"calling: 0")
             status, body = self.app(server, path="/_raindrops.json?x=1")
-            assert json.loads(body)["requests"] == 0
+            assert parsed(body)["requests"] == 0
             for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
                 assert self.app(server, {name: "127.0.0.1"}) == (404, b"")
             assert self.app(server, path="/") == (200, b"hello\n")

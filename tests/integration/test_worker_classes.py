@@ -2,7 +2,6 @@
 processes, whose hooks are called, and the status on their applications' listeners."""
 
 import base64
-import json
 import os
 import re
 import signal
@@ -10,6 +9,7 @@ import socket
 
 import pytest
 
+from ..schema import parsed
 from .classes import CLASSES, PAIRS, among, has
 from .servers import connect, eventually
 
@@ -398,7 +398,7 @@ def test_expose_beside_a_users_hooks(serve, gunicorn, kind, tmp_path):
         status, body = server.get("/_raindrops")
         assert (status, body.partition(b"\n")[0]) == (200, b"calling: 0")
         assert b"\r\n\r\ncalling: 0\n" in ask_unix(path)
-        assert json.loads(server.get("/_raindrops.json")[1])["requests"] == 0
+        assert parsed(server.get("/_raindrops.json")[1])["requests"] == 0
         assert server.get("/_raindrops", method="POST")[0] == 405
         for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
             body = server.get("/_raindrops", headers={name: "127.0.0.1"})[1]
