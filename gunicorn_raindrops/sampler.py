@@ -4,11 +4,10 @@ The scoreboard is read anew for each snapshot, and so is each listener's queue: 
 and readers who ask several workers in turn must never see one go back. Counting the accepted
 connections of a busy listener, and those with unread bytes, costs the kernel milliseconds. These
 gauges therefore serve all readers for ten times as long as the count took, up to a tenth of a
-second. How many requests wait inside is worked out from them and the scoreboard (see `waiting`).
-What that has begun since is in flight, and no longer waits.
+second. Who waits inside is worked out from them and the scoreboard: see `waiting`.
 
-Nothing here writes to the scoreboard. Its high-water marks of queued connections and of requests
-that wait are raised by the workers, from what they sample.
+Nothing here writes to the scoreboard. Its high-water marks of who is queued and who waits are
+raised by the workers, from what they sample.
 """
 
 from __future__ import annotations
@@ -155,7 +154,7 @@ class Sampler:
     def waiting(self) -> int | None:
         """Return how many requests wait inside. None: it is not known, or was counted a moment ago
         and took long."""
-        if not self._listeners.is_rested():
+        if time.monotonic() < self._listeners.rested_at:
             return None
         listeners, rows = self._listeners.read(), self._board.read().rows
         return inside.count(listeners, rows, self._arbiter.worker_class)
@@ -183,7 +182,7 @@ class _Listeners:
         self._families |= {name: sock.family for name, sock in self._own.items()}
         self._warn = warn
         self._counted: dict[str, ListenStats] = {}
-        self._counted_until = self._rested_at = 0.0
+        self._counted_until = self.rested_at = 0.0
 
     def read(self) -> tuple[Listener, ...]:
         """Read their figures from the kernel."""
@@ -196,12 +195,8 @@ class _Listeners:
             self._counted = stats
             now = time.monotonic()
             self._counted_until = now + min(ACTIVE_AGE, ACTIVE_SHARE * (now - began))
-            self._rested_at = now + MARKING_SHARE * (now - began)
+            self.rested_at = now + MARKING_SHARE * (now - began)
         return tuple(self._listener(name, stats[name]) for name in self._families)
-
-    def is_rested(self) -> bool:
-        """Tell whether counting the connections again would take little of the time."""
-        return time.monotonic() >= self._rested_at
 
     def queued(self) -> int:
         """Read the queues of the server's own listeners alone, and return their sum."""
@@ -216,6 +211,7 @@ class _Listeners:
             active=counted.active,
             queued=stat.queued,
             waiting=counted.waiting,
+            bodies=counted.bodies,
             backlog=stat.backlog,
             dropped=stat.dropped,
         )
@@ -254,8 +250,7 @@ def mark(sampler: Sampler, board: scoreboard.Scoreboard) -> None:
 
 
 def marking(sampler: Sampler, board: scoreboard.Scoreboard) -> Callable[..., Snapshot]:
-    """Return what takes snapshots in a worker, whose readers also raise the high-water marks of
-    queued connections and of requests that wait."""
+    """Return what takes snapshots in a worker, whose readers raise these marks as well."""
 
     def take(since: float | None = None) -> Snapshot:
         snapshot = sampler.take(since)

@@ -68,7 +68,7 @@ class Worker:
 @dataclass(frozen=True)
 class Listener:
     """One listener. `own`: it is one of this server's. No more wait inside at one of these than at
-    all of them."""
+    all of them. `bodies` are those that wait and have more unread than the head of a request."""
 
     address: str
     family: str
@@ -76,6 +76,7 @@ class Listener:
     active: int | None
     queued: int | None
     waiting: int | None = field(default=None, kw_only=True)
+    bodies: int | None = field(default=None, kw_only=True, metadata=HIDDEN)
     backlog: int | None
     dropped: int | None
 

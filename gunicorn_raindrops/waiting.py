@@ -4,17 +4,19 @@ gthread accepts far more connections than it has threads, and a blocked event lo
 has accepted unread. Both show in the kernel: an established connection with unread bytes. But not
 every such connection waits. A request in flight may have left some of its body unread, or its
 client may have sent the next request already. The kernel does not say which is which, so the count
-is what two limits leave:
+is what three limits leave:
 
 - A request in flight, an open websocket and a connection that a thread holds (see `reading` of a
   snapshot) each have a connection of their own, which does not wait. So no more can wait than the
   active ones less these. This alone is exact where no connection is idle, and where nobody uploads.
 - Where a request holds a thread (sync, gthread), a request waits only while some worker has no
   thread free. Else the unread bytes belong to requests in flight, as far as there are any.
+- Unread bytes that are more than a head of a request are a body's. As far as there are connections
+  with so many, each request in flight is taken to have one: an upload under way.
 
-So one case is left that is told wrong: requests in flight with unread bytes, while the server also
-has idle connections and a worker is full (or blocks its loop, or has no threads). Each such
-request is then taken for one that waits, but never more of them than there are idle connections.
+What is told wrong, while a worker is full (or has no threads) and some connections are idle: a
+request in flight with few unread bytes is taken for one that waits; and one that waits with a long
+body may be taken for an upload under way. The error is never more than the requests in flight.
 """
 
 from __future__ import annotations
@@ -40,11 +42,12 @@ def count(
         worker_class: theirs.
     """
     own = [one for one in listeners if one.own]
-    unread = _sum(one.waiting for one in own)
     active = _sum(one.active for one in own)
-    if not own or unread is None or active is None:
+    unread = _sum(one.waiting for one in own)
+    bodies = _sum(one.bodies for one in own)
+    if not own or active is None or unread is None or bodies is None:
         return None
-    return _count(unread, active, tuple(rows), worker_class in THREADED)
+    return _count(active, unread, bodies, tuple(rows), worker_class in THREADED)
 
 
 def _sum(figures: Iterable[int | None]) -> int | None:
@@ -52,12 +55,14 @@ def _sum(figures: Iterable[int | None]) -> int | None:
     return None if None in known else sum(figure or 0 for figure in known)
 
 
-def _count(unread: int, active: int, rows: tuple[SlotRecord, ...], threaded: bool) -> int:
+def _count(
+    active: int, unread: int, bodies: int, rows: tuple[SlotRecord, ...], threaded: bool
+) -> int:
     inside = sum(map(_in_flight, rows))
+    is_full = not threaded or any(map(_is_full, rows))
+    of_inside = min(bodies, inside) if is_full else inside
     most = active - sum(_held(row) + row.websockets for row in rows)
-    if threaded and not any(map(_is_full, rows)):
-        most = min(most, unread - inside)
-    return max(0, min(unread, most))
+    return max(0, min(unread - of_inside, most))
 
 
 def _in_flight(row: SlotRecord) -> int:

@@ -115,7 +115,7 @@ def test_marks(kernel, listener):
 def test_a_mark_of_who_waits(kernel, listener):
     """It includes what waits now; where nobody knows that, the mark is unknown."""
     name = f"127.0.0.1:{listener.getsockname()[1]}"
-    kernel.stats = {name: ListenStats(9, 7, 64, 0, waiting=5)}
+    kernel.stats = {name: ListenStats(9, 7, 64, 0, waiting=5, bodies=0)}
     assert sampler(Board(waiting=3), [listener]).take().marks["10s"] == Marks(10, 1, 7, 5)
     assert sampler(Board(waiting=8), [listener]).take().marks["10s"] == Marks(10, 1, 7, 8)
     kernel.stats = {name: ListenStats(9, 7, 64, 0)}
@@ -125,7 +125,7 @@ def test_a_mark_of_who_waits(kernel, listener):
 def test_who_waits_is_marked(kernel, listener):
     """A worker marks it each second, unless counting takes more than a hundredth of the time."""
     name = f"127.0.0.1:{listener.getsockname()[1]}"
-    kernel.stats = {name: ListenStats(9, 7, 64, 0, waiting=5)}
+    kernel.stats = {name: ListenStats(9, 7, 64, 0, waiting=5, bodies=0)}
     board = Scoreboard(1)
     sampling = sampler(board, [listener])
     taken = sampler_module.marking(sampling, board)()
@@ -285,9 +285,9 @@ def test_who_waits(kernel, listener, tmp_path):
     others' is not the server's."""
     name, path = f"127.0.0.1:{listener.getsockname()[1]}", str(tmp_path / "x")
     kernel.stats = {
-        name: ListenStats(8, 1, 64, 0, waiting=6),
-        path: ListenStats(1, 0, 64, None, waiting=1),
-        "/run/nginx.sock": ListenStats(9, 9, 64, None, waiting=9),
+        name: ListenStats(8, 1, 64, 0, waiting=6, bodies=0),
+        path: ListenStats(1, 0, 64, None, waiting=1, bodies=0),
+        "/run/nginx.sock": ListenStats(9, 9, 64, None, waiting=9, bodies=0),
     }
     board = Board(row(calling=4, capacity=4))
     with socket.socket(socket.AF_UNIX) as unix:

@@ -17,29 +17,34 @@ def rows(*in_flight, capacity=2, websockets=0):
     ]
 
 
-def listener(active, unread, own=True):
-    return Listener("x", "unix", own, active, 0, 64, None, waiting=unread)
+def listener(active, unread, bodies=0, own=True):
+    return Listener("x", "unix", own, active, 0, 64, None, waiting=unread, bodies=bodies)
 
 
 @pytest.mark.parametrize(
-    ("active", "unread", "workers", "expected"),
+    ("active", "unread", "bodies", "workers", "expected"),
     [
-        (10, 8, rows(2), 8),  # two are served, eight wait
-        (110, 8, rows(2), 8),  # with a hundred idle ones beside them
-        (2, 2, rows(2), 0),  # two upload, or have sent a second request
-        (10, 10, rows(2), 8),  # two upload, eight wait
-        (100, 0, rows(0), 0),  # a hundred idle ones
-        (150, 50, rows(50, capacity=60), 0),  # fifty upload, and nobody has to wait
-        (152, 52, rows(50, capacity=60), 2),  # two more, read by no thread yet
-        (3, 1, rows(0), 1),
-        (10, 6, rows(2, 0), 6),  # behind the one that is full
-        (1, 1, rows(2), 0),  # of what was counted, all has been served since
-        (4, 3, rows(0, capacity=0), 3),  # a worker that is starting is not full
+        (10, 8, 0, rows(2), 8),  # two are served, eight wait
+        (110, 8, 0, rows(2), 8),  # with a hundred idle ones beside them
+        (2, 2, 0, rows(2), 0),  # two have sent a second request
+        (10, 10, 2, rows(2), 8),  # two upload, eight wait
+        (110, 10, 2, rows(2), 8),
+        (10, 10, 10, rows(2), 8),  # all of them upload
+        (110, 8, 8, rows(2), 6),  # eight wait, and their bodies are long: told wrong
+        (110, 1, 0, rows(2), 1),  # one has sent a second request: told wrong
+        (100, 0, 0, rows(0), 0),  # a hundred idle ones
+        (150, 50, 50, rows(50, capacity=50), 0),  # fifty upload
+        (150, 50, 0, rows(50, capacity=60), 0),  # there are threads free, so nobody waits
+        (152, 52, 9, rows(50, capacity=60), 2),  # two more, read by no thread yet
+        (3, 1, 0, rows(0), 1),
+        (10, 6, 0, rows(2, 0), 6),  # behind the one that is full
+        (1, 1, 0, rows(2), 0),  # of what was counted, all has been served since
+        (9, 1, 0, [*rows(1), *rows(0, capacity=0)], 0),  # one that starts is not full
     ],
 )
-def test_gthread(active, unread, workers, expected):
+def test_gthread(active, unread, bodies, workers, expected):
     """Who waits is behind a full worker, and is not in flight."""
-    assert waiting.count([listener(active, unread)], workers, "gthread") == expected
+    assert waiting.count([listener(active, unread, bodies)], workers, "gthread") == expected
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,7 @@ def test_a_loop(worker_class):
     workers = rows(1, capacity=1000)
     assert waiting.count([listener(10, 9)], workers, worker_class) == 9
     assert waiting.count([listener(10, 10)], workers, worker_class) == 9
+    assert waiting.count([listener(110, 9, 3)], rows(5, capacity=1000), worker_class) == 6
     workers = rows(1, capacity=1000, websockets=4)
     assert waiting.count([listener(10, 9)], workers, worker_class) == 5
 

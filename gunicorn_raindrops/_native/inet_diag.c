@@ -19,6 +19,7 @@ enum {
 	DEADLINE_MS = 5000,		/* a dump is answered while we ask: this is never met */
 	MEMINFO_DROPS = 8,		/* SK_MEMINFO_DROPS of newer linux/sock_diag.h */
 	LARGEST_ERRNO = 4095,
+	LARGEST_HEAD = 8192,		/* what proxies let through unless told otherwise */
 };
 
 struct attribute {
@@ -146,6 +147,7 @@ static void accepted(struct grd_listener *owner, uint64_t unread)
 {
 	owner->active++;
 	owner->waiting += unread > 0;
+	owner->bodies += unread > LARGEST_HEAD;
 }
 
 /* The most exact listener has it: its address, ::ffff:0.0.0.0 for an IPv4 client, the wildcard.

@@ -18,6 +18,7 @@ struct grd_listener {
 	uint8_t length;			/* bytes of name that count */
 	uint8_t name[108];		/* the address (4 or 16 bytes), or sun_path */
 	uint64_t waiting;		/* those of active that have unread bytes */
+	uint64_t bodies;		/* those of waiting that have more than the head of a request */
 };
 
 struct grd_table {

@@ -20,6 +20,7 @@ import _socket
 import errno
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import attrgetter
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _UNKNOWN = unix_names.UNKNOWN
+_of_unix = attrgetter(*unix_names.Listener._fields[1:])
 _SO_MEMINFO = 55  # asm-generic/socket.h
 _DROPS = 32  # SK_MEMINFO_DROPS u32s from the start, linux/sock_diag.h
 
@@ -66,9 +68,12 @@ class ListenStats(_Figures):
             that try again are counted again. Never known of unix sockets, which are told EAGAIN.
         waiting: those of active whose peer has sent what nobody has read yet. No item of the
             tuple. An upload whose server is slower than the client is one of them, too.
+        bodies: those of waiting with more than 8 KiB unread, which is more than the head of a
+            request. No item of the tuple either.
     """
 
     waiting: int | None = None
+    bodies: int | None = None
 
     def __new__(
         cls,
@@ -78,10 +83,11 @@ class ListenStats(_Figures):
         dropped: int | None,
         *,
         waiting: int | None = None,
+        bodies: int | None = None,
     ) -> Self:
-        """Keep `waiting` beside the tuple."""
+        """Keep `waiting` and `bodies` beside the tuple."""
         self = super().__new__(cls, active, queued, backlog, dropped)
-        self.waiting = waiting
+        self.waiting, self.bodies = waiting, bodies
         return self
 
     @property
@@ -126,7 +132,7 @@ def tcp_listener_stats(
     keys, requests = _tcp_plan(wanted, active)
     stats = _tcp(sock_diag.read(sock, requests), active)
     counted = 0 if active else None
-    nobody = ListenStats(counted, 0, 0, 0, waiting=counted)
+    nobody = ListenStats(counted, 0, 0, 0, waiting=counted, bodies=counted)
     return {address: stats.get(key, nobody) for address, key in zip(wanted, keys, strict=True)}
 
 
@@ -253,6 +259,7 @@ def _tcp(rows: list[Row], active: bool) -> dict[Key, ListenStats]:
             row.backlog,
             _known(row.dropped),
             waiting=row.waiting if active else None,
+            bodies=row.bodies if active else None,
         )
         for row in rows
     }
@@ -266,17 +273,24 @@ def _unix(sock: InetDiagSocket | None, active: bool) -> list[unix_names.Listener
         if error.errno not in _NO_DIAG:
             raise
         return unix_names.proc_net_unix()
-    return [
-        unix_names.Listener(
-            r.name[: r.length], r.inode, r.device, r.active, r.queued, r.backlog, r.waiting
-        )
-        for r in rows
-    ]
+    return [unix_names.Listener(row.name[: row.length], *_of_unix(row)) for row in rows]
 
 
 def _sum(listeners: list[unix_names.Listener], active: bool) -> ListenStats:
-    figures = [(one.active, one.queued, one.backlog, one.waiting) for one in listeners]
-    columns = zip(*figures, strict=True)
-    sums = [None if _UNKNOWN in column else sum(column) for column in columns] or [0] * 4
-    counted = (sums[0], sums[3]) if active else (None, None)
-    return ListenStats(counted[0], sums[1], sums[2], None, waiting=counted[1])
+    queued = _total(one.queued for one in listeners)
+    backlog = _total(one.backlog for one in listeners)
+    if not active:
+        return ListenStats(None, queued, backlog, None)
+    return ListenStats(
+        _total(one.active for one in listeners),
+        queued,
+        backlog,
+        None,
+        waiting=_total(one.waiting for one in listeners),
+        bodies=_total(one.bodies for one in listeners),
+    )
+
+
+def _total(figures: Iterable[int]) -> int | None:
+    known = list(figures)
+    return None if _UNKNOWN in known else sum(known)

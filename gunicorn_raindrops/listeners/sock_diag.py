@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
-_ROW = Struct("=4Q2IH2B108sQ")  # struct grd_listener
+_ROW = Struct("=4Q2IH2B108s2Q")  # struct grd_listener
 
 _ROOM = 256  # rows, a power of two; as many for IPv4 as for IPv6, foreign ones among them
 _MOST_ROOM = _ROOM << 12
@@ -45,6 +45,7 @@ class Row(NamedTuple):
     length: int
     name: bytes
     waiting: int = 0
+    bodies: int = 0
 
 
 class InetDiagSocket:

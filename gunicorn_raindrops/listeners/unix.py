@@ -35,6 +35,7 @@ class Listener(NamedTuple):
     queued: int
     backlog: int
     waiting: int = UNKNOWN
+    bodies: int = UNKNOWN
 
 
 def links(path: str) -> Iterator[str]:

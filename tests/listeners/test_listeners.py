@@ -232,6 +232,10 @@ def test_waiting(lab: Lab, host: str) -> None:
     assert waiting() == [2, 1, 2]
     servers[1].recv(10)
     assert waiting() == [1, 1, 1]
+    for client, bytes_ in zip(clients, (8192, 8193, 1), strict=False):
+        client.sendall(bytes(bytes_))
+    assert settled(lambda: tcp_listener_stats(asked)[asked].bodies, 1) == 1
+    assert waiting()[0] == 3
     assert tcp_listener_stats(asked, active=False)[asked].waiting is None
     assert tcp_listener_stats("127.0.0.1:1")["127.0.0.1:1"].waiting == 0
 

@@ -109,6 +109,9 @@ def test_waiting(lab: Lab, source: str) -> None:
     servers[1].recv(14)
     known = source == "unix_diag"
     assert unix_listener_stats(path)[path].waiting == (1 if known else None)
+    clients[2].sendall(bytes(9000))
+    found = unix_listener_stats(path)[path]
+    assert (found.waiting, found.bodies) == ((1, 1) if known else (None, None))
     assert unix_listener_stats(path, active=False)[path].waiting is None
 
 
