@@ -121,7 +121,7 @@ class Sampler:
         capacity = sum(row.capacity for row in reading.rows if row.state == scoreboard.READY)
         queued = sum(one.queued or 0 for one in listeners if one.own)
         known = all(one.queued is not None for one in listeners if one.own)
-        waiting = inside.count(listeners, reading.rows, self._arbiter.worker_class)
+        waiting = inside.count(listeners, reading.rows)
         now, clock = time.time(), time.monotonic()
         return Snapshot(
             time=now,
@@ -156,8 +156,7 @@ class Sampler:
         and took long."""
         if time.monotonic() < self._listeners.rested_at:
             return None
-        listeners, rows = self._listeners.read(), self._board.read().rows
-        return inside.count(listeners, rows, self._arbiter.worker_class)
+        return inside.count(self._listeners.read(), self._board.read().rows)
 
     def _marks(
         self, since: float | None, queued: int, waiting: int | None, reading: Reading

@@ -24,22 +24,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from .scoreboard import board
 from .scoreboard.records import SlotRecord
 from .snapshot import Listener
 
-THREADED = frozenset({"sync", "gthread"})
-"""Worker classes in which each request in flight holds a thread."""
+SERVING = (board.READY, board.FINISHING)
 
 
-def count(
-    listeners: Iterable[Listener], rows: Iterable[SlotRecord], worker_class: str | None
-) -> int | None:
+def count(listeners: Iterable[Listener], rows: Iterable[SlotRecord]) -> int | None:
     """Return how many requests wait inside; None if it is not known.
 
     Args:
         listeners: those of the server are looked at. `waiting` is still what the kernel tells.
         rows: the workers. They may have been read a moment later.
-        worker_class: theirs.
     """
     own = [one for one in listeners if one.own]
     active = _sum(one.active for one in own)
@@ -47,7 +44,7 @@ def count(
     bodies = _sum(one.bodies for one in own)
     if not own or active is None or unread is None or bodies is None:
         return None
-    return _count(active, unread, bodies, tuple(rows), worker_class in THREADED)
+    return _count(active, unread, bodies, tuple(rows))
 
 
 def _sum(figures: Iterable[int | None]) -> int | None:
@@ -55,12 +52,9 @@ def _sum(figures: Iterable[int | None]) -> int | None:
     return None if None in known else sum(figure or 0 for figure in known)
 
 
-def _count(
-    active: int, unread: int, bodies: int, rows: tuple[SlotRecord, ...], threaded: bool
-) -> int:
+def _count(active: int, unread: int, bodies: int, rows: tuple[SlotRecord, ...]) -> int:
     inside = sum(map(_in_flight, rows))
-    is_full = not threaded or any(map(_is_full, rows))
-    of_inside = min(bodies, inside) if is_full else inside
+    of_inside = min(bodies, inside) if any(map(_may_be_full, rows)) else inside
     most = active - sum(_held(row) + row.websockets for row in rows)
     return max(0, min(unread - of_inside, most))
 
@@ -73,8 +67,10 @@ def _held(row: SlotRecord) -> int:
     return _in_flight(row) + (row.reading or 0)
 
 
-def _is_full(row: SlotRecord) -> bool:
-    return 0 < row.capacity <= _held(row)
+def _may_be_full(row: SlotRecord) -> bool:
+    """Tell whether a worker has no thread free. One whose requests hold no threads may block its
+    loop at any time."""
+    return row.state in SERVING and (row.reading is None or row.capacity <= _held(row))
 
 
 def at_most(listener: Listener, waiting: int | None) -> Listener:

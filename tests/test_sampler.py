@@ -130,12 +130,12 @@ def test_who_waits_is_marked(kernel, listener):
     sampling = sampler(board, [listener])
     taken = sampler_module.marking(sampling, board)()
     assert (taken.waiting, board.marks(10).waiting) == (5, 5)
-    board.saw_waiting(sampler(Board(), [listener]).waiting())
-    board.saw_waiting(None)
-    assert board.marks(10).waiting == 5
+    kernel.stats = {name: ListenStats(9, 8, 64, 0, waiting=6, bodies=0)}
+    sampler_module.mark(sampler(Board(), [listener]), board)
+    assert (board.marks(10).queued, board.marks(10).waiting) == (8, 6)
     kernel.seconds = 0.05
     slow = sampler(Board(), [listener])
-    assert (slow.waiting(), slow.waiting()) == (5, None)
+    assert (slow.waiting(), slow.waiting()) == (6, None)
     board.forget_file()
 
 

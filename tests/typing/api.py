@@ -131,6 +131,7 @@ def listeners() -> None:
         assert_type(stats.backlog, int | None)
         assert_type(stats.dropped, int | None)
         assert_type(stats.total, int | None)
+        assert_type(stats.waiting, int | None)
 
 
 def connections(sock: socket.socket) -> None:
