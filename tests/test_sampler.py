@@ -153,6 +153,14 @@ def test_queued(kernel, listener):
     board.forget_file()
 
 
+def test_the_start(kernel):
+    """In Unix time, and the same in each snapshot, of whichever worker: no clock is read for it."""
+    board = Board()
+    first, second = sampler(board).take(), sampler(board).take()
+    assert first.started == second.started == pytest.approx(time.time() - 100, abs=50)
+    assert first.time - first.uptime == pytest.approx(first.started, abs=1)
+
+
 # From the scoreboard to the snapshot.
 
 

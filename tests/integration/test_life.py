@@ -75,7 +75,7 @@ def test_hooks_come_and_go(serve, gunicorn, tmp_path):
         with Load(server.address) as load:
             load.more(10)
             rewrite(tmp_path / "gunicorn.conf.py", ours)
-            new_workers(server, 2)
+            assert wanted(new_workers(server, 2)) == 2
             load.more(10)
         assert not load.broken
         before = server.settled()["requests"]
