@@ -1,7 +1,8 @@
 """Gunicorn's request path in one process: a real SyncWorker that nothing forked.
 
 A request is written into one end of a connection over loopback and, from the other end, parsed and
-handled by the worker as in its main loop, as a new connection's first. With us, all our hooks have
+handled by the worker as in its main loop, as a new connection's first; only the connection stays
+open for the next one. With us, all our hooks have
 run as the arbiter and the worker call them, so a slot of a real scoreboard is claimed, taken over
 and counted in; it is read at the end, to be sure that what was measured did count.
 
@@ -15,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import apps
 from gunicorn import http
@@ -32,6 +34,16 @@ BATCH = 50
 """Requests in one timing: their answers fit into the connection's buffers."""
 
 
+class Kept(socket.socket):
+    """The worker's end of the connection, which it does not get closed."""
+
+    def shutdown(self, how: int) -> None:
+        raise OSError
+
+    def close(self) -> None:
+        pass
+
+
 class Driver:
     """A worker with gunicorn's own hooks (`bare`), with hooks that do nothing (`empty`), or with
     ours."""
@@ -41,7 +53,7 @@ class Driver:
         self.handled = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._client = socket.create_connection(self._listener.getsockname())
-        self._server, _ = self._listener.accept()
+        self._server = Kept(fileno=self._listener.accept()[0].detach())
         for end in (self._client, self._server):  # what is sent is not answered one by one
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         cfg = Config()
@@ -56,19 +68,19 @@ class Driver:
     def one(self) -> None:
         """Handle one request, from its first byte to the last one of the answer."""
         self._client.sendall(REQUEST)
-        parser = http.get_parser(self._worker.cfg, self._server, ADDRESS)
-        self._worker.handle_request(self._listener, next(parser), self._server, ADDRESS)
+        self._worker.handle(self._listener, self._server, ADDRESS)
         self._client.recv(65536)
         self.handled += 1
 
     def batch(self) -> float:
-        """Return the seconds that the worker's handle_request takes for one request."""
+        """Return the seconds that the worker's handle takes for one request that is parsed."""
         worker, listener, server = self._worker, self._listener, self._server
-        requests = [self._parsed() for _ in range(BATCH)]
-        began = time.perf_counter()
-        for req in requests:
-            worker.handle_request(listener, req, server, ADDRESS)
-        ended = time.perf_counter()
+        requests = iter([self._parsed() for _ in range(BATCH)])
+        with mock.patch.object(http, "get_parser", lambda *_: requests):
+            began = time.perf_counter()
+            for _ in range(BATCH):
+                worker.handle(listener, server, ADDRESS)
+            ended = time.perf_counter()
         self._drain()
         self.handled += BATCH
         return (ended - began) / BATCH
@@ -87,7 +99,8 @@ class Driver:
         if self.kind == "ours":
             found = self._board.read()
             assert found.requests == found.responses[1] == self.handled, (found, self.handled)
-            assert (found.rows[0].calling, found.rows[0].writing) == (0, 0), found
+            row = found.rows[0]
+            assert (row.calling, row.writing, row.reading) == (0, 0, 0), found
 
 
 def _enter(worker: SyncWorker, cfg: Config, log: Logger) -> object:
@@ -100,7 +113,7 @@ def _enter(worker: SyncWorker, cfg: Config, log: Logger) -> object:
     for name in hooks.__all__:
         cfg.set(name, getattr(hooks, name))
     arbiter = SimpleNamespace(
-        cfg=cfg, log=log, pid=os.getpid(), pidfile=None, LISTENERS=[], WORKERS={}
+        cfg=cfg, log=log, pid=os.getpid(), pidfile=None, LISTENERS=[], WORKERS={}, num_workers=1
     )
     arbiter.worker_class = SyncWorker
     cfg.on_starting(arbiter)

@@ -1,7 +1,7 @@
 """What we add to a request: its two hooks and the wrapper around the application.
 
-Bar: under 3 µs. Measured in one process (see driver.py): gunicorn's `handle_request` with our
-hooks minus without, batch against batch. Without us gunicorn's own pre_request hook writes a
+Bar: under 3 µs. Measured in one process (see driver.py): gunicorn's `handle` of a parsed request
+with us minus without, batch against batch. Without us gunicorn's own pre_request hook writes a
 debug log line that goes nowhere; ours replaces it, so the difference to hooks that do nothing is
 printed as well, and it is this larger one that the bar is for.
 
@@ -40,7 +40,7 @@ KINDS = {"bare": "bare", "same": "bare", "empty": "empty", "ours": "ours"}
 
 def report(found: dict[str, list[float]]) -> list[bool]:
     """Print the figures, in microseconds; return the verdicts."""
-    print(f"one request in a SyncWorker's handle_request, {len(found['ours'])} batches a side, µs")
+    print(f"one request in a SyncWorker's handle, {len(found['ours'])} batches a side, µs")
     for name in KINDS:
         print(f"  {name:6} {common.spread(found[name])}, min {min(found[name]):.3f}")
     added(found, "same", "bare", "A/A")
