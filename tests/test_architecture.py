@@ -56,7 +56,6 @@ FOLDERS = {
     ],
     "exporters": [
         {"json", "text", "prometheus", "statsd"},
-        {"exposition"},
         {"families"},
         {"figures", "__init__"},
     ],
@@ -167,7 +166,7 @@ def test_who_knows_gunicorns_objects():
     assert knowing == {"hooks", "worker_classes"}
 
 
-@pytest.mark.parametrize("name", ["exposition", "families", "figures", "json", "text"])
+@pytest.mark.parametrize("name", ["families", "figures", "json", "text"])
 def test_the_formats_are_pure(name):
     """They import nothing that does I/O or knows the time."""
     pure = {"__future__", "collections", "dataclasses", "functools", "json", "operator", "typing"}

@@ -21,7 +21,6 @@ ELSEWHERE = {
     "counting/slots.py": ("test_middleware.py", "where no arbiter gives a slot, a middleware does"),
     "counting/wsgi.py": ("test_middleware.py", "what is around a WSGI call is the middleware"),
     "distribution.py": ("test_histogram.py", "a distribution is what a histogram reads"),
-    "exporters/exposition.py": ("exporters/test_prometheus.py", "it is what a scraper reads"),
     "exporters/families.py": (
         "exporters/test_prometheus.py",
         "the table is seen as it is rendered",

@@ -20,7 +20,6 @@ from prometheus_client.exposition import choose_encoder
 
 from .. import sampler
 from ..snapshot import Snapshot
-from . import exposition
 from .families import COUNTER, GAUGE, HISTOGRAM, INFO, Family, buckets, told
 from .figures import Pairs
 
@@ -30,8 +29,6 @@ _KINDS: dict[str, Any] = {
     HISTOGRAM: HistogramMetricFamily,
     INFO: InfoMetricFamily,
 }
-_RENAMING = ("escaping=dots", "escaping=values")
-"""What a content type ends with where a client wants other names than ours, in old escapes."""
 
 
 class PrometheusCollector:
@@ -66,10 +63,7 @@ def encode(sample: Snapshot, accept: str | None) -> tuple[bytes, str]:
         encoder, content_type = choose_encoder(accept or "")
     except (ValueError, TypeError):  # a malformed version
         encoder, content_type = choose_encoder("")
-    if content_type.endswith(_RENAMING):
-        return encoder(PrometheusCollector(lambda: sample)), content_type
-    is_open = content_type.startswith("application/openmetrics-text")
-    return (exposition.encode_open if is_open else exposition.encode)(sample), content_type
+    return encoder(PrometheusCollector(lambda: sample)), content_type
 
 
 def families(sample: Snapshot) -> Iterator[Metric]:
