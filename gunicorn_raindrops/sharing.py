@@ -8,6 +8,7 @@ gunicorn worker. `gc.freeze` takes the objects that are there out of the collect
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import sys
@@ -36,8 +37,12 @@ def apart(package: str) -> Iterator[None]:
 def freeze() -> None:
     """Keep all objects of this process out of its, and its children's, garbage collections.
 
-    Called again, it first collects what has become garbage meanwhile.
+    Called again, it first collects what has become garbage meanwhile. When the interpreter ends,
+    its last collections find all objects again. Else finalizers would run after them, when the
+    modules that they use are gone.
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    atexit.unregister(gc.unfreeze)
+    atexit.register(gc.unfreeze)

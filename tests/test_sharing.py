@@ -82,3 +82,24 @@ def test_freeze():
     print(gone() is None, gc.isenabled())
     """
     ) == ["True", "True", "True", "True", "True"]
+
+
+def test_finalizers_at_the_end():
+    """They find their modules, as without a freeze."""
+    assert run(
+        """
+    import json, types
+    from gunicorn_raindrops import sharing
+
+    class Held:
+        def __del__(self):
+            print(module.dumps is not None)
+
+    module = types.ModuleType("module")
+    module.dumps, module.held, module.module = json.dumps, Held(), module
+    Held.__del__.__globals__["module"] = module
+    module.held.itself = module.held
+    sharing.freeze()
+    sharing.freeze()
+    """
+    ) == ["True"]
