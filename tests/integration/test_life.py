@@ -207,9 +207,14 @@ def test_an_arbiter_killed_in_an_upgrade_leaves_none_untracked(serve, gunicorn):
                 os.kill(pid, signal.SIGKILL)
 
 
+QUIT_IN_A_REQUEST = 2
+"""Tracebacks that two workers log at most: SIGQUIT ends each where it is, in a request perhaps."""
+
+
 def test_upgrade_with_winch(serve, gunicorn):
     """As gunicorn's manual does it: USR2, WINCH to the old arbiter, and then QUIT."""
-    with serve("--workers", "2", "--daemon", env=STAYS, gunicorn=gunicorn) as server:
+    args = ["--workers", "2", "--daemon"]
+    with serve(*args, env=STAYS, gunicorn=gunicorn, tracebacks=QUIT_IN_A_REQUEST) as server:
         server.ready(2)
         with Load(server.address, rate=50) as load:
             load.more(10)
@@ -233,7 +238,8 @@ def wanted(status):
 def test_upgrade_backed_out(serve, gunicorn, sig):
     """HUP brings the old arbiter's workers back, and then the new one ends. Each arbiter says how
     many workers it wants, as long as it lives."""
-    with serve("--workers", "2", "--daemon", env=STAYS, gunicorn=gunicorn) as server:
+    args = ["--workers", "2", "--daemon"]
+    with serve(*args, env=STAYS, gunicorn=gunicorn, tracebacks=QUIT_IN_A_REQUEST) as server:
         server.ready(2)
         with Load(server.address, rate=50) as load:
             load.more(10)

@@ -27,7 +27,7 @@ def hold(server, path="/sleep?s=600", calling=1):
 @pytest.mark.parametrize("defer_accept", ["on", "off"])
 def test_queue_and_request_are_told_apart(serve, gunicorn, worker_class, defer_accept):
     """Behind a slow request another waits a second or more: that is queue time by
-    kernel and proxy alike, within a tenth, and no request time; the slow one the other way."""
+    kernel and proxy alike, and no request time; the slow one the other way."""
     env = {"RAINDROPS_DEFER_ACCEPT": defer_accept, "RAINDROPS_QUEUE_HEADER": "on"}
     with serve(*worker_class, "--threads", "1", gunicorn=gunicorn, env=env) as server:
         server.ready(1)
@@ -42,13 +42,13 @@ def test_queue_and_request_are_told_apart(serve, gunicorn, worker_class, defer_a
         queue, request = status["queue_seconds"], status["request_seconds"]
         assert waited > 1
         assert queue["count"] == request["count"] == 2
-        assert queue["max"] == pytest.approx(waited, rel=0.1)
+        assert queue["max"] == pytest.approx(waited, abs=0.5)
         assert queue["header"]["count"] == 1
-        assert queue["header"]["max"] == pytest.approx(waited, rel=0.1)
+        assert queue["header"]["max"] == pytest.approx(waited, abs=0.5)
         assert queue["ignored"] == 0
-        assert 2 <= request["max"] < 2 + 0.1
-        assert queue["sum"] - queue["max"] < 0.1  # what the slow one has waited
-        assert request["sum"] - request["max"] < 0.1  # what the other one took
+        assert 2 <= request["max"] < 2 + 0.5
+        assert queue["sum"] - queue["max"] < 0.5  # what the slow one has waited
+        assert request["sum"] - request["max"] < 0.5  # what the other one took
 
 
 def test_headers_of_strangers_and_nonsense(serve):
