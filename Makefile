@@ -7,7 +7,7 @@ NATIVE := $(wildcard gunicorn_raindrops/_native/*.[ch]) gunicorn_raindrops/_nati
 BUILT := $(VENV)/.built
 OLD_GUNICORN := .venv-gunicorn23
 
-.PHONY: demo test test-pythons matrix life lint bench wheel clean
+.PHONY: demo test test-old test-pythons matrix life lint bench wheel clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -15,9 +15,14 @@ demo: $(BUILT)
 # Four at once: most of them wait for servers.
 test: $(BUILT) $(OLD_GUNICORN)/.built lint
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal
-	$(MAKE) --no-print-directory test-pythons
+	$(BIN)/python tests/pythons.py --quick
 
-# The one wheel, on every supported Python of pyenv's that is there.
+# Everything that there is for an old gunicorn; `test` runs what differs most.
+test-old: $(BUILT) $(OLD_GUNICORN)/.built
+	GUNICORN=23 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/integration
+
+# The one wheel, on every supported Python of pyenv's that is there: all unit tests. `test` runs
+# those of the native code and of what it counts.
 test-pythons: $(BUILT)
 	$(BIN)/python tests/pythons.py
 

@@ -21,8 +21,14 @@ TESTS = [
 ]
 
 
+# What could differ most from Python to Python: native code, coroutines, frames.
+QUICK = [[*AT_ONCE, "-m", "not once", "tests/native", "tests/counting", "tests/worker_classes",
+          "tests/scoreboard/test_board.py", "tests/test_shm.py"], *TESTS[1:]]  # fmt: skip
+
+
 def main() -> int:
     """Test them all; returns 1 if one failed."""
+    chosen = QUICK if sys.argv[1:] == ["--quick"] else TESTS
     others = {
         version: path for version, path in pythons().items() if version != sys.version_info[:2]
     }
@@ -33,7 +39,7 @@ def main() -> int:
     with wheel_and_tests() as (wheel, here):
         for (major, minor), python in others.items():
             interpreter = environment(f".venv-python{major}.{minor}", python, wheel)
-            for tests in TESTS:
+            for tests in chosen:
                 what = f"Python {major}.{minor}: {' '.join(tests)}"
                 print(what, flush=True)
                 if pytest(interpreter, here, *tests):

@@ -172,7 +172,7 @@ def test_no_figure_is_lost():
     """What the scoreboard tells is in the snapshot under the same name, but for what the sampler
     works out of it. A figure that is added below is missed here until it is added above."""
     assert names(Reading) - names(Snapshot) == {"slots", "rows", "workers_wanted"}
-    assert names(SlotRecord) - names(Worker) == {"capacity"}
+    assert names(SlotRecord) - names(Worker) == {"capacity", "is_local"}
 
 
 # Workers.
@@ -340,7 +340,7 @@ def test_queues_are_asked_anew_and_connections_at_intervals(kernel, listener):
         assert kernel.asked[-1] == ([name], False)
     assert second.listeners[0].dropped == 3
     while taking.take().listeners[0].active != 9:
-        assert time.monotonic() - counted < 0.2, "the count of connections grew old"
+        assert time.monotonic() - counted < 2, "the count of connections grew old"
     assert first.listeners[0].active == 1
     assert kernel.asked[0] == ([name], True)
 

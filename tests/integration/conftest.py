@@ -1,9 +1,38 @@
 """Fixtures of the integration tests: a server, each gunicorn, requests in the background."""
 
+import os
+
 import pytest
 
 from .classes import CLASSES, LIVING
 from .servers import GUNICORNS, Background, Server
+
+OLD = "23"
+ALL_OLD = os.environ.get("GUNICORN") == OLD
+"""Whether to run what there is for the old gunicorn, and nothing else (`make test-old`)."""
+ON_BOTH = {
+    "test_early_death", "test_exact", "test_life", "test_outcomes", "test_reading",
+    "test_violence", "test_waiting", "test_ways_in",
+}  # fmt: skip
+"""What differs most between gunicorns: `make test` runs these on the old one as well."""
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the rest of the tests on the old gunicorn; `make test-old` runs them."""
+    chosen = [item for item in items if is_chosen(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
+def is_chosen(item):
+    """Tell whether a test is to run."""
+    params = getattr(item, "callspec", None) and item.callspec.params
+    if "integration" not in item.path.parts or not params:
+        return not ALL_OLD
+    gunicorn, kind = params.get("server") or (params.get("gunicorn"), params.get("kind"))
+    if gunicorn != OLD:
+        return not ALL_OLD
+    return ALL_OLD or (item.path.stem in ON_BOTH and getattr(kind, "name", "sync") == "sync")
 
 
 @pytest.fixture
