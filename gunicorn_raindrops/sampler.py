@@ -19,8 +19,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from . import listeners as kernel
+from . import processes
 from . import waiting as inside
 from .listeners import ListenStats, addresses
+from .processes import Usage
 from .scoreboard import board as scoreboard
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.records import Marks, Reading, SlotRecord
@@ -137,7 +139,7 @@ class Sampler:
             utilization=_ratio(held, capacity),
             saturation=_ratio(held + queued + (waiting or 0), capacity) if known else None,
             scoreboard=_letters(reading),
-            workers=tuple(_worker(row, now - clock) for row in reading.rows),
+            workers=_workers(reading.rows, now - clock),
             listeners=tuple(inside.at_most(one, waiting) for one in listeners),
             counters=None if self._counters is None else self._counters.read(reading.rows),
             marks=self._marks(since, queued, waiting, reading),
@@ -293,13 +295,23 @@ def _state(row: SlotRecord) -> str:
     return STATES.get(row.state, "starting")
 
 
-def _worker(row: SlotRecord, boot: float) -> Worker:
-    """Return what is shown of a slot; `boot` is the monotonic clock's zero in Unix time."""
+def _workers(rows: tuple[SlotRecord, ...], boot: float) -> tuple[Worker, ...]:
+    """Return what is shown of slots; `boot` is the monotonic clock's zero in Unix time."""
+    here = [row.pid for row in rows if row.is_local and row.state != scoreboard.CLAIMED]
+    used = dict(zip(here, processes.usage(here), strict=True))
+    return tuple(_worker(row, boot, used.get(row.pid, processes.UNKNOWN)) for row in rows)
+
+
+def _worker(row: SlotRecord, boot: float, used: Usage) -> Worker:
     forked, figures = row.state != scoreboard.CLAIMED, vars(row)
+    if not forked:  # the pid is the arbiter's
+        used = processes.UNKNOWN
     return Worker(
         age=row.age if forked else None,
         state=_state(row),
         started=boot + row.started if forked else None,
+        cpu_seconds=used.cpu_seconds,
+        rss_bytes=used.rss_bytes,
         **{name: figures[name] for name in _OF_SLOT},
     )
 

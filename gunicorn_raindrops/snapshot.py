@@ -48,7 +48,8 @@ class Worker:
     `age` is gunicorn's ordinal, `started` Unix time; neither is known of a worker that is about to
     be forked, and its pid is the arbiter's until then. `busy_seconds` says for how long it had
     requests, those in flight included. `current` is the oldest of them. `reading` is as a
-    Snapshot's.
+    Snapshot's. `cpu_seconds` and `rss_bytes` are what its process uses. `lag_seconds` is by how
+    much the last turn of its status thread came late, or the next one is overdue.
     """
 
     slot: int
@@ -62,6 +63,9 @@ class Worker:
     requests: int
     busy_seconds: float | None
     started: float | None
+    cpu_seconds: float | None
+    rss_bytes: int | None
+    lag_seconds: float | None
     current: RequestRecord | None
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from . import processes
 from .counting import attached
 from .listeners import queries, sock_diag
 from .sampler import Sampler, mark, marking, set_for_this_process
@@ -172,11 +173,12 @@ class WorkerSide:
         # The thread imports nothing: a child that the application forks meanwhile would find the
         # module locked for ever.
         sock_diag.load()
+        processes.load()
         queries.load()
         if self._listener is not None:
             status.load()
         sock = self._listener and self._listener.sock
-        server = StatusServer(sock, app, warn, parent, lambda: self.each_second(board, warn))
+        server = StatusServer(sock, app, warn, parent, partial(self._turn, board, warn))
         try:
             server.start()
         except RuntimeError as error:  # the system's limit of threads
@@ -190,6 +192,10 @@ class WorkerSide:
             with contextlib.suppress(OSError):  # it is taken still, which the arbiter has told
                 listener.open()
                 warn(f"bind: {listener.bind} is free now; status at {listener.url}")
+
+    def _turn(self, board: Scoreboard, warn: Warn, late: float) -> None:
+        attached.turned(round(late * 1e9))
+        self.each_second(board, warn)
 
     def each_second(self, board: Scoreboard, warn: Warn) -> None:
         """Do the tasks. The first failure of each is warned of. It is tried again all the same, and

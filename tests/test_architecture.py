@@ -29,7 +29,7 @@ ROOMS = [
     {"snapshot"},
     {"scoreboard", "settings"},
     {"listeners"},
-    {"environment", "histogram", "shm"},
+    {"environment", "histogram", "processes", "shm"},
     {"distribution", "mapping", "sharing", "unpatched"},
     {"_native"},
 ]

@@ -63,4 +63,4 @@ scoreboard = module(
     KEEP_THE_GIL,
     ("layout",),
 )
-diag = module("_diag", ["inet_diag"], [])
+diag = module("_diag", ["inet_diag", "usage"], ["process"])

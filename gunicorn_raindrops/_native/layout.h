@@ -28,6 +28,8 @@
  *     over all owners that the slot ever has. Each counter stands for itself (relaxed); a histogram
  *     publishes its words by a release addition to a bucket.
  * busy, busy_turn, busy_step: see busy.h. exited: any process that counts an end, by compare-and-swap.
+ * turned, late: stored by the owner's status thread, each for itself (relaxed); turned is 0 until it
+ *     has had a turn.
  * entries: a seqlock each, written by the owner's threads; see entry.h.
  * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
  * marks: see marks.h. untracked, wanted: see tally.h. exits, kills: only added to, by arbiters and workers (relaxed).
@@ -203,7 +205,9 @@ struct grd_slot {
 	/* as the first line */
 	uint64_t namespace;     /* the owner's PID namespace, below the owner's generation */
 	uint64_t exited;        /* the last generation whose end has been counted */
-	uint64_t spare_owner[6];
+	uint64_t turned;        /* the last turn of the owner's status thread, CLOCK_MONOTONIC, ns */
+	uint64_t late;          /* how late that turn came, ns */
+	uint64_t spare_owner[4];
 
 	struct grd_histogram request;   /* from begin to end */
 	struct grd_histogram queue[GRD_QUEUE_SOURCES];  /* before that, by source */
@@ -309,6 +313,8 @@ GRD_AT(grd_slot, busy_step, 152);
 GRD_AT(grd_slot, connections, 160);
 GRD_AT(grd_slot, namespace, 192);
 GRD_AT(grd_slot, exited, 200);
+GRD_AT(grd_slot, turned, 208);
+GRD_AT(grd_slot, late, 216);
 GRD_AT(grd_slot, request, 256);
 GRD_AT(grd_slot, queue, 2304);
 GRD_AT(grd_slot, entries, 8192);

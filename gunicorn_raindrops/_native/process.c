@@ -30,7 +30,7 @@ static int64_t parse_start(const char *stat)
 	return at ? strtoll(at, NULL, 10) : 0;
 }
 
-static ssize_t read_stat(uint32_t pid, char *stat, size_t size)
+ssize_t grd_read_stat(uint32_t pid, char *stat, size_t size)
 {
 	char path[32];
 	ssize_t got;
@@ -51,8 +51,7 @@ static int exists(uint32_t pid)
 	return pid && (!kill((pid_t)pid, 0) || errno != ESRCH);
 }
 
-/* A /proc that was mounted in another PID namespace has other processes' pids (pid_namespaces(7)). */
-static int is_proc_ours(void)
+int grd_proc_is_ours(void)
 {
 	char self[32];
 	ssize_t size = readlink("/proc/self", self, sizeof(self) - 1);
@@ -70,7 +69,7 @@ int64_t grd_process_start(uint32_t pid)
 
 	if (pid == 0)           /* kill(2) would take it for our own group */
 		return -1;
-	got = is_proc_ours() ? read_stat(pid, stat, sizeof(stat) - 1) : -1;
+	got = grd_proc_is_ours() ? grd_read_stat(pid, stat, sizeof(stat) - 1) : -1;
 	if (got > 0) {
 		stat[got] = 0;
 		return parse_start(stat);

@@ -3,6 +3,7 @@
 #define GRD_PROCESS_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 /* cffi: begin */
 /* When a process started, in clock ticks since boot; 0 if it lives and that cannot be known, -1 if
@@ -17,5 +18,12 @@ int grd_process_runs(uint32_t pid);
  * means something in its own namespace only. */
 uint64_t grd_pid_namespace(void);
 /* cffi: end */
+
+/* Whether /proc has the pids of this process's namespace: one that was mounted in another PID
+ * namespace has other processes' (pid_namespaces(7)). */
+int grd_proc_is_ours(void);
+
+/* Read /proc/PID/stat; returns how many bytes, -1 if there is none. */
+ssize_t grd_read_stat(uint32_t pid, char *stat, size_t size);
 
 #endif

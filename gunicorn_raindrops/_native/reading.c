@@ -44,6 +44,17 @@ static void read_gauges(const struct grd_slot *slot, uint64_t owner,
 	record->is_reading_known = (connections & GRD_COUNTS_CONNECTIONS) != 0;
 }
 
+/* A turn is due each second. One that has not come yet is late by what has passed since. */
+static void read_lag(const struct grd_slot *slot, struct grd_slot_record *record)
+{
+	enum { SECOND = 1000000000 };
+	uint64_t turned = grd_load_relaxed(&slot->turned), late = grd_load_relaxed(&slot->late);
+	uint64_t now = grd_now(), overdue = now - turned - SECOND;
+
+	record->is_lag_known = turned != 0;
+	record->lag = turned + SECOND < now && overdue > late ? overdue : late;
+}
+
 /* What an owner that has taken the slot over has written there. */
 static void read_owned(const struct grd_slot *slot, uint64_t owner,
 		       struct grd_slot_record *record)
@@ -58,6 +69,7 @@ static void read_owned(const struct grd_slot *slot, uint64_t owner,
 	read_gauges(slot, owner, record);
 	record->websockets = grd_gauge_of(&slot->websockets, owner);
 	record->busy = grd_busy_read(slot) - base_busy;
+	read_lag(slot, record);
 	read_entry(slot, record);
 }
 

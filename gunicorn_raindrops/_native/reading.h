@@ -26,6 +26,8 @@ struct grd_slot_record {        /* of a slot that is not free */
 	uint32_t reading;       /* connections held without a request in flight */
 	uint32_t is_reading_known;      /* 0: the owner does not count connections */
 	uint64_t websockets;
+	uint64_t lag;           /* by how much the status thread's last turn, or its next, is late, ns */
+	uint64_t is_lag_known;  /* 0: it has had none */
 	uint64_t busy;          /* of this owner, ns */
 	uint64_t took;          /* how long its oldest request has been in flight, ns */
 	struct grd_entry entry; /* that request; began is 0 where there is none */

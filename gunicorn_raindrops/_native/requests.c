@@ -346,6 +346,12 @@ void grd_queued_header(uint64_t ns)
 	grd_histogram_record(&current->slot->queue[GRD_QUEUE_HEADER], ns);
 }
 
+void grd_turned(uint64_t late)
+{
+	grd_store_relaxed(&current->slot->late, late);
+	grd_store_relaxed(&current->slot->turned, grd_now());
+}
+
 void grd_queued_ignored(void)
 {
 	grd_add_relaxed(&current->slot->queue_ignored, 1);

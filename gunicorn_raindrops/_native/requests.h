@@ -76,6 +76,7 @@ void grd_held_close(struct grd_held *held);
 /* How long a request of this process waited before it began, by source. */
 void grd_queued_socket(uint64_t ns);
 void grd_queued_header(uint64_t ns);
+void grd_turned(uint64_t late);         /* the status thread has its turn, so many ns late */
 void grd_queued_ignored(void);          /* a header said no time that can be */
 
 #endif

@@ -105,6 +105,8 @@ static void store_owner(struct grd_slot *slot, uint64_t taken, const struct grd_
 	grd_store_relaxed(&slot->base, grd_load_relaxed(&slot->requests));
 	grd_store_relaxed(&slot->websockets, grd_generation_of(taken));
 	grd_store_relaxed(&slot->connections, grd_generation_of(taken));
+	grd_store_relaxed(&slot->turned, 0);
+	grd_store_relaxed(&slot->late, 0);
 }
 
 uint64_t grd_take_over(struct grd_slot *slot, uint64_t claimed, const struct grd_owner *owner)

@@ -319,6 +319,16 @@ static PyObject *queued_header(PyObject *module, PyObject *number)
 	Py_RETURN_NONE;
 }
 
+static PyObject *turned(PyObject *module, PyObject *late)
+{
+	unsigned long long ns = PyLong_AsUnsignedLongLong(late);
+
+	if (ns == (unsigned long long)-1 && PyErr_Occurred())
+		return NULL;
+	grd_turned(ns);
+	Py_RETURN_NONE;
+}
+
 static PyObject *queued_ignored(PyObject *module, PyObject *unused)
 {
 	grd_queued_ignored();
@@ -440,6 +450,9 @@ static PyMethodDef functions[] = {
 	{"count_connections", count_connections, METH_NOARGS,
 	 "count_connections($module, /)\n--\n\n"
 	 "Tell readers that the attached slot's owner counts the connections that its threads hold."},
+	{"turned", turned, METH_O,
+	 "turned($module, late, /)\n--\n\n"
+	 "Note that the status thread has its turn, so many nanoseconds late."},
 	{"queued_header", queued_header, METH_O,
 	 "queued_header($module, ns, /)\n--\n\n"
 	 "Record how long a request has waited, as a proxy says."},

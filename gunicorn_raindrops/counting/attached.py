@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from .._native import _objects
-from .._native._objects import keep_current, set_capacity, show_current
+from .._native._objects import keep_current, set_capacity, show_current, turned
 from ..mapping import location_of
 from ..scoreboard.board import FINISHING, READY, Claim, Scoreboard
 
@@ -22,6 +22,7 @@ __all__ = [
     "set_capacity",
     "show_current",
     "take_over",
+    "turned",
 ]
 
 ready: Callable[[], None] = partial(_objects.set_state, READY)

@@ -128,6 +128,24 @@ _WORKERS = (
         figures.busy,
         "slot",
     ),
+    _count(
+        "worker_cpu_seconds",
+        "Processor time of the worker that has the slot.",
+        figures.workers("cpu_seconds"),
+        "slot",
+    ),
+    _gauge(
+        "worker_resident_memory_bytes",
+        "Resident memory of the worker that has the slot.",
+        figures.workers("rss_bytes"),
+        "slot",
+    ),
+    _gauge(
+        "worker_lag_seconds",
+        "How late its status thread was to have the interpreter and a processor.",
+        figures.workers("lag_seconds"),
+        "slot",
+    ),
     _count("worker_exits", "Workers that have ended, by why.", figures.items("exits"), "reason"),
 )
 

@@ -75,6 +75,15 @@ def busy(sample: Snapshot) -> Pairs | None:
     return _pairs((str(slot), seconds) for slot, seconds in enumerate(sample.busy_seconds))
 
 
+def workers(name: str) -> Callable[[Snapshot], Pairs | None]:
+    """Return what reads a figure of each worker, by slot."""
+
+    def of(sample: Snapshot) -> Pairs | None:
+        return _pairs((str(one.slot), getattr(one, name)) for one in sample.workers or ())
+
+    return of
+
+
 def items(name: str) -> Callable[[Snapshot], Pairs | None]:
     """Return what reads a mapping's items."""
 

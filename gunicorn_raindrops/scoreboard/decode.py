@@ -66,12 +66,14 @@ class Integers:
 _slot = Integers("struct grd_slot_record", SlotRecord, "started", "reading")
 
 
-def slot(words: Any) -> SlotRecord:
-    """Return what a `struct grd_slot_record` holds."""
+def slot(words: Any, namespace: int) -> SlotRecord:
+    """Return what a `struct grd_slot_record` holds; `namespace` is the reader's PID namespace."""
     return SlotRecord(
         started=words.started / 1e9,
         reading=words.reading if words.is_reading_known else None,
         busy_seconds=words.busy / 1e9,
+        lag_seconds=words.lag / 1e9 if words.is_lag_known else None,
+        is_local=bool(words.is_namespace_known and words.namespace == namespace),
         current=request(words.entry, words.took),
         **_slot.read(words),
     )

@@ -74,6 +74,7 @@ class BoardReader:
         busy = ffi.new("uint64_t[]", used)
         totals = ffi.new("struct grd_totals *")
         found = lib.grd_read(self._slots, used, words, totals, busy)
+        namespace = lib.grd_pid_namespace()
         if self.lost:
             raise OSError("the scoreboard's file was cut short while it was in use")
         return Reading(
@@ -81,7 +82,7 @@ class BoardReader:
             untracked=sum(self._untracked.read()),
             workers_wanted=self._workers_wanted(),
             responses=tuple(totals.responses),
-            rows=tuple(map(decode.slot, self._liveness.living(words, found))),
+            rows=tuple(decode.slot(one, namespace) for one in self._liveness.living(words, found)),
             request_seconds=decode.distribution(totals.request),
             queue_seconds={
                 source: decode.distribution(totals.queue[i]) for source, i in _SOURCES.items()

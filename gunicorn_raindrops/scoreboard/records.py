@@ -25,7 +25,9 @@ class RequestRecord:
 class SlotRecord:
     """A slot whose owner lives. `started` is in seconds of the monotonic clock; `current` is the
     oldest of the owner's requests in flight. `reading` counts the connections that its threads hold
-    without a request in flight; None where a connection holds no thread."""
+    without a request in flight; None where a connection holds no thread. `lag_seconds` is by how
+    much its status thread is late; None if it has had no turn. `is_local`: the pid means this
+    process in the reader's PID namespace."""
 
     slot: int
     pid: int
@@ -39,6 +41,8 @@ class SlotRecord:
     websockets: int
     reading: int | None = None
     busy_seconds: float = 0.0
+    lag_seconds: float | None = None
+    is_local: bool = False
     current: RequestRecord | None = None
 
 

@@ -98,7 +98,7 @@ class StatusServer:
         app: makes the answers.
         warn: called with a line when something fails.
         arbiter: the pid of this process's parent; when that dies, the listener is closed.
-        tick: called once a second.
+        tick: called once a second, with the seconds by which that is late.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class StatusServer:
         app: StatusApp,
         warn: Callable[[str], None],
         arbiter: int,
-        tick: Callable[[], object] | None = None,
+        tick: Callable[[float], object] | None = None,
     ) -> None:
         self._listener = listener
         self._app = app
@@ -180,9 +180,10 @@ class StatusServer:
             for connection in list(self._connections.values()):
                 if connection.deadline <= _now():
                     self._end(connection, connection.expire)
-            if self._tick_at <= _now():
-                self._tick_at = _now() + TICK_SECONDS
-                self._each_second()
+            late = _now() - self._tick_at
+            if late >= 0:
+                self._tick_at += late + TICK_SECONDS
+                self._each_second(late)
         finally:
             self._answering = False
 
@@ -195,10 +196,11 @@ class StatusServer:
         elif fd in self._connections:
             self._advance(self._connections[fd])
 
-    def _each_second(self) -> None:
+    def _each_second(self, late: float) -> None:
         self._notice_listener()
-        if self._tick is not None:
-            self._boundary.run("what is due each second failed", self._tick, None)
+        tick = self._tick
+        if tick is not None:
+            self._boundary.run("what is due each second failed", lambda: tick(late), None)
 
     def _notice_listener(self) -> None:
         """Wait for clients, if the listener is open by now: any worker may have opened it."""

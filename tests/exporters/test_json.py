@@ -36,6 +36,9 @@ WORKER = Worker(
     requests=7,
     busy_seconds=None,
     started=1e9,
+    cpu_seconds=1.5,
+    rss_bytes=4096,
+    lag_seconds=0.25,
     current=None,
 )
 TCP = Listener("127.0.0.1:80", "inet", True, active=3, queued=2, waiting=1, backlog=64, dropped=0)
@@ -114,7 +117,7 @@ KEYS = {
     "responses": {"1xx", "2xx", "3xx", "4xx", "5xx"},
     "workers": {
         "slot", "pid", "age", "state", "calling", "writing", "reading", "websockets",
-        "requests", "busy_seconds", "started", "current",
+        "requests", "busy_seconds", "started", "cpu_seconds", "rss_bytes", "lag_seconds", "current",
     },
     "listeners": {"address", "family", "active", "queued", "waiting", "backlog", "dropped"},
 }  # fmt: skip
@@ -150,6 +153,7 @@ def test_json():
         {
             "slot": 0, "pid": 11, "age": 1, "state": "calling", "calling": 1, "writing": 0,
             "reading": 1, "websockets": 2, "requests": 7, "busy_seconds": None, "started": 1e9,
+            "cpu_seconds": 1.5, "rss_bytes": 4096, "lag_seconds": 0.25,
             "current": None,
         }
     ]  # fmt: skip

@@ -26,6 +26,9 @@ from .test_json import SNAPSHOT, TCP, TIMED, UNIX, distribution
 OPEN = "application/openmetrics-text; version=1.0.0"
 
 EXPECTED = {
+    ("gunicorn_worker_cpu_seconds_total", "0"): 1.5,
+    ("gunicorn_worker_resident_memory_bytes", "0"): 4096,
+    ("gunicorn_worker_lag_seconds", "0"): 0.25,
     ("gunicorn_info", "27.0", "3.12.1", "0.1", "sync"): 1,
     ("gunicorn_start_time_seconds",): 1e9 - 11.75,
     ("gunicorn_workers", "starting"): 0,

@@ -248,7 +248,7 @@ def test_a_tick_without_a_status_address():
     """The thread needs no listener for it."""
     ticked = threading.Semaphore(0)
 
-    def tick():
+    def tick(late):
         ticked.release()
 
     pid = os.fork()
@@ -269,7 +269,7 @@ def test_a_tick_that_fails():
         lines.append(line)
         warned.release()
 
-    def tick():
+    def tick(late):
         raise LookupError("broken")
 
     pid = os.fork()

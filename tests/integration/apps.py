@@ -1,5 +1,6 @@
 """The application that the integration tests serve: each route is one way to spend a request."""
 
+import ctypes
 import faulthandler
 import os
 import signal
@@ -52,6 +53,12 @@ def route_spin(environ, start_response, s="1"):
     while time.monotonic() < until:
         pass
     return reply(start_response, b"spun\n")
+
+
+def route_stick(environ, start_response, s="1"):
+    """Stay in a C call that holds the interpreter."""
+    ctypes.PyDLL(None).usleep(int(float(s) * 1e6))
+    return reply(start_response, b"stuck\n")
 
 
 def route_boom(environ, start_response):

@@ -30,7 +30,8 @@ scrape_configs:
     static_configs: [{{targets: ["{0}:{1}"]}}]
 """
 
-COUNTERS = re.compile("gunicorn_.*_(total|count|sum|bucket)")
+# A worker's processor time begins anew with the worker.
+COUNTERS = re.compile("gunicorn_(?!worker_cpu).*_(total|count|sum|bucket)")
 
 
 class Prometheus:

@@ -72,6 +72,40 @@ def test_what_the_dead_have_left(board, fork):
     child.wait()
 
 
+def test_lag(board, fork):
+    """By how much the owner's status thread was late, or is: a turn is due each second."""
+
+    def serve(link, claim):
+        assert attached.take_over(board, claim, 1, 1)
+        link.say()
+        for late in (b"5", b"0"):
+            assert link.hear() == late
+            attached.turned(int(late) * 10**9)
+            link.say()
+        link.hear()
+
+    def lag():
+        (row,) = board.read().rows
+        return row.lag_seconds
+
+    child = fork(serve, board.claim())
+    child.link.hear()
+    assert lag() is None
+    child.link.say(b"5")
+    child.link.hear()
+    assert lag() == 5
+    child.link.say(b"0")
+    child.link.hear()
+    first = lag()
+    assert 0 <= first < 3
+    until = time.monotonic() + 10
+    while lag() <= first + 1:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    child.link.say()
+    child.check()
+
+
 @pytest.mark.parametrize("found", [b"", b"something else" * 1000])
 def test_no_scoreboard(tmp_path, found):
     """ValueError names the file, which stays as it is."""
