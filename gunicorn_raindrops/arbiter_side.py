@@ -11,6 +11,7 @@ Nothing here knows gunicorn: a worker is a key.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import socket
 import time
@@ -31,6 +32,7 @@ from .worker_side import Warn, WorkerSide
 
 KEPT = ("file", "max_workers")
 """Settings that are the scoreboard's own; it lasts as long as the server and its upgrades."""
+WHO_HAS_IT = " (`ss -ltnxp` shows who listens there)"
 
 
 class ArbiterSide:
@@ -224,9 +226,10 @@ class ArbiterSide:
         try:
             listener.open()
         except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
             self._warn(
                 f"bind: {listener.bind} cannot be listened on: {error}; "
-                "no status there until it can be"
+                f"no status there until it can be{WHO_HAS_IT if taken else ''}"
             )
             return False
         return True

@@ -92,10 +92,12 @@ def rewrite(path, text):
 
 
 # gunicorn before 24 logs from its SIGCHLD handler. Where that interrupts another log call, logging
-# prints this instead of the record, and no request is hurt.
-# That may itself be interrupted so, which makes a second traceback of the first.
+# prints this instead of the record, and no request is hurt. It tells the errors that led there as
+# well: the other log call may have met itself already, or be made where gunicorn handles one of its
+# own, the StopIteration by which it ends.
 _REENTRANT = re.compile(
-    r"^--- Logging error ---\n(?:Traceback .*\n(?: .*\n)+RuntimeError: reentrant call inside.*"
+    r"^--- Logging error ---\n(?:Traceback .*\n(?: .*\n)+"
+    r"(?:RuntimeError: reentrant call inside.*|StopIteration)"
     r"(?:\n\nDuring handling of the above exception, another exception occurred:\n\n)?)+",
     re.M,
 )
