@@ -22,7 +22,7 @@ test-old: $(BUILT) $(OLD_GUNICORN)/.built
 	GUNICORN=23 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/integration
 
 # The one wheel, on every supported Python of pyenv's that is there: all unit tests. `test` runs
-# those of the native code and of what it counts.
+# those of the native code and of what it counts, on the first and the last of them.
 test-pythons: $(BUILT)
 	$(BIN)/python tests/pythons.py
 
