@@ -157,7 +157,8 @@ def test_the_start(kernel):
     """In Unix time, and the same in each snapshot, of whichever worker: no clock is read for it."""
     board = Board()
     first, second = sampler(board).take(), sampler(board).take()
-    assert first.started == second.started == pytest.approx(time.time() - 100, abs=50)
+    started = time.time() - (time.monotonic() - ARBITER.started)
+    assert first.started == second.started == pytest.approx(started, abs=1)
     assert first.time - first.uptime == pytest.approx(first.started, abs=1)
 
 
