@@ -8,11 +8,6 @@
 /* Where the connection that this thread holds is counted; NULL: it holds none. */
 static __thread struct grd_held *holds;
 
-static int is_ours(const struct grd_held *held)
-{
-	return held->forks == grd_forks();
-}
-
 void grd_count_connections(void)
 {
 	uint64_t *word = &grd_attached()->slot->connections;
@@ -25,7 +20,7 @@ int grd_take_connection(void)
 {
 	struct grd_held *held = grd_attached();
 
-	if (holds || !is_ours(held))
+	if (holds || !grd_is_ours(held))
 		return 0;
 	holds = held;
 	grd_add_relaxed(&held->slot->connections, 1);
@@ -37,6 +32,6 @@ void grd_leave_connection(void)
 	struct grd_held *held = holds;
 
 	holds = NULL;
-	if (held && is_ours(held))
+	if (held && grd_is_ours(held))
 		grd_add_relaxed(&held->slot->connections, 0 - 1ull);
 }

@@ -14,20 +14,30 @@
 #include <sys/syscall.h>
 #endif
 
-/* proc_pid_stat(5): "pid (comm) state ppid ...", comm may hold anything, starttime is field 22. */
-static int64_t parse_start(const char *stat)
+/* "pid (comm) state ppid ...": comm may hold anything. */
+const char *grd_stat_field(const char *stat, int number)
 {
-	enum { FROM_STATE_TO_START = 22 - 3 };
 	const char *at = strrchr(stat, ')');
 
 	if (!at || at[1] != ' ')
-		return 0;
+		return NULL;
 	at += 2;
-	if (*at == 'Z' || *at == 'X')
+	for (int i = GRD_STAT_STATE; at && i < number; i++) {
+		at = strchr(at, ' ');
+		at = at ? at + 1 : NULL;
+	}
+	return at;
+}
+
+static int64_t parse_start(const char *stat)
+{
+	enum { STARTTIME = 22 };
+	const char *state = grd_stat_field(stat, GRD_STAT_STATE);
+	const char *start = grd_stat_field(stat, STARTTIME);
+
+	if (state && (*state == 'Z' || *state == 'X'))
 		return -1;
-	for (int i = 0; at && i < FROM_STATE_TO_START; i++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoll(at, NULL, 10) : 0;
+	return start ? strtoll(start, NULL, 10) : 0;
 }
 
 ssize_t grd_read_stat(uint32_t pid, char *stat, size_t size)

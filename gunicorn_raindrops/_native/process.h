@@ -26,4 +26,9 @@ int grd_proc_is_ours(void);
 /* Read /proc/PID/stat; returns how many bytes, -1 if there is none. */
 ssize_t grd_read_stat(uint32_t pid, char *stat, size_t size);
 
+enum { GRD_STAT_STATE = 3 };
+/* Where a field of that begins, by its number in proc_pid_stat(5), from GRD_STAT_STATE on; NULL if it
+ * is not there. */
+const char *grd_stat_field(const char *stat, int number);
+
 #endif

@@ -251,14 +251,14 @@ int grd_is_ticket(uint64_t number)
 	       (number_on(number) >= 1 && number_on(number) <= NO_ROOM);
 }
 
-static int is_ours(const struct grd_held *held)
+int grd_is_ours(const struct grd_held *held)
 {
 	return held->forks == forks;
 }
 
 static int is_inside(const struct grd_held *held, uint64_t ticket)
 {
-	return is_ours(held) && number_on(ticket) != OUTSIDE;
+	return grd_is_ours(held) && number_on(ticket) != OUTSIDE;
 }
 
 /* The fields of the gauge and of busy would run over into their neighbours. Threads of one process
@@ -278,7 +278,7 @@ uint64_t grd_ticket_begin(struct grd_held *held, struct grd_line line)
 	uint64_t now = grd_now();
 	int entry;
 
-	if (!is_ours(held))
+	if (!grd_is_ours(held))
 		return 0;
 	if (is_full(held))
 		return ticket_of(now, NO_ROOM);
@@ -313,26 +313,26 @@ void grd_ticket_end(struct grd_held *held, uint64_t ticket, unsigned int how)
 
 void grd_held_state(struct grd_held *held, uint32_t state)
 {
-	if (is_ours(held))
+	if (grd_is_ours(held))
 		grd_set_state(held->slot, state);
 }
 
 void grd_held_fail(struct grd_held *held)
 {
-	if (is_ours(held))
+	if (grd_is_ours(held))
 		count_error(held->slot);
 }
 
 int grd_held_open(struct grd_held *held)
 {
-	if (is_ours(held))
+	if (grd_is_ours(held))
 		grd_add_relaxed(&held->slot->websockets, 1);
-	return is_ours(held);
+	return grd_is_ours(held);
 }
 
 void grd_held_close(struct grd_held *held)
 {
-	if (is_ours(held))
+	if (grd_is_ours(held))
 		grd_add_relaxed(&held->slot->websockets, 0 - 1ull);
 }
 
@@ -346,13 +346,13 @@ void grd_queued_header(uint64_t ns)
 	grd_histogram_record(&current->slot->queue[GRD_QUEUE_HEADER], ns);
 }
 
+void grd_queued_ignored(void)
+{
+	grd_add_relaxed(&current->slot->queue_ignored, 1);
+}
+
 void grd_turned(uint64_t late)
 {
 	grd_store_relaxed(&current->slot->late, late);
 	grd_store_relaxed(&current->slot->turned, grd_now());
-}
-
-void grd_queued_ignored(void)
-{
-	grd_add_relaxed(&current->slot->queue_ignored, 1);
 }

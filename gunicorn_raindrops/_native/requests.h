@@ -68,6 +68,7 @@ void grd_ticket_end(struct grd_held *held, uint64_t ticket, unsigned int how);
 uint64_t grd_ticket_outside(void);      /* for a request that counts nowhere */
 int grd_is_ticket(uint64_t number);     /* whether it can be one: it leads to no bad memory */
 
+int grd_is_ours(const struct grd_held *held);   /* not one that a fork has copied into a child */
 void grd_held_state(struct grd_held *held, uint32_t state);
 void grd_held_fail(struct grd_held *held);      /* a request that has ended was an error */
 int grd_held_open(struct grd_held *held);       /* a websocket; whether it counts */
@@ -76,7 +77,7 @@ void grd_held_close(struct grd_held *held);
 /* How long a request of this process waited before it began, by source. */
 void grd_queued_socket(uint64_t ns);
 void grd_queued_header(uint64_t ns);
-void grd_turned(uint64_t late);         /* the status thread has its turn, so many ns late */
 void grd_queued_ignored(void);          /* a header said no time that can be */
+void grd_turned(uint64_t late);         /* the status thread has its turn, so many ns late */
 
 #endif

@@ -309,11 +309,17 @@ static PyObject *count_connections(PyObject *module, PyObject *unused)
 
 /* What waited, and what the attached slot's owner says of itself. */
 
+static int to_ns(PyObject *number, uint64_t *ns)
+{
+	*ns = PyLong_AsUnsignedLongLong(number);
+	return *ns == (uint64_t)-1 && PyErr_Occurred() ? -1 : 0;
+}
+
 static PyObject *queued_header(PyObject *module, PyObject *number)
 {
-	unsigned long long ns = PyLong_AsUnsignedLongLong(number);
+	uint64_t ns;
 
-	if (ns == (unsigned long long)-1 && PyErr_Occurred())
+	if (to_ns(number, &ns))
 		return NULL;
 	grd_queued_header(ns);
 	Py_RETURN_NONE;
@@ -321,9 +327,9 @@ static PyObject *queued_header(PyObject *module, PyObject *number)
 
 static PyObject *turned(PyObject *module, PyObject *late)
 {
-	unsigned long long ns = PyLong_AsUnsignedLongLong(late);
+	uint64_t ns;
 
-	if (ns == (unsigned long long)-1 && PyErr_Occurred())
+	if (to_ns(late, &ns))
 		return NULL;
 	grd_turned(ns);
 	Py_RETURN_NONE;

@@ -1,42 +1,28 @@
 #include "usage.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "process.h"
 
-enum { SECOND = 1000000000, STATE = 3, UTIME = 14, STIME = 15, RSS = 24 };      /* fields */
+enum { SECOND = 1000000000, UTIME = 14, STIME = 15, RSS = 24 };         /* fields */
 
-/* Returns where a field begins; `from` is that of field STATE. */
-static const char *field(const char *from, int number)
+static int64_t number(const char *stat, int field)
 {
-	for (int i = STATE; from && i < number; i++) {
-		from = strchr(from, ' ');
-		from = from ? from + 1 : NULL;
-	}
-	return from;
-}
-
-static int64_t number(const char *from, int which)
-{
-	const char *at = field(from, which);
+	const char *at = grd_stat_field(stat, field);
 
 	return at ? strtoll(at, NULL, 10) : 0;
 }
 
 static struct grd_usage parse(const char *stat)
 {
-	const char *state = strrchr(stat, ')');
-	int64_t ticks;
+	int64_t ticks = number(stat, UTIME) + number(stat, STIME);
 
-	if (!state || state[1] != ' ')
+	if (!grd_stat_field(stat, GRD_STAT_STATE))
 		return (struct grd_usage){-1, -1};
-	state += 2;
-	ticks = number(state, UTIME) + number(state, STIME);
 	return (struct grd_usage){
 		.cpu = ticks * (SECOND / sysconf(_SC_CLK_TCK)),
-		.resident = number(state, RSS) * sysconf(_SC_PAGESIZE),
+		.resident = number(stat, RSS) * sysconf(_SC_PAGESIZE),
 	};
 }
 
