@@ -8,6 +8,7 @@ gunicorn sets every global in here that has the name of a setting. Our own names
 """
 
 import sys as _sys
+from traceback import walk_stack as _walk_stack
 from typing import Any as _Any
 
 from gunicorn.app.base import Application as _Application
@@ -28,10 +29,8 @@ def _read() -> dict[str, _Any]:
 
 
 def _is_imported_by_a_conf() -> bool:
-    frame = _sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__") != "__config__":
-        frame = frame.f_back  # type: ignore[assignment]
-    return frame is not None
+    stack = _walk_stack(_sys._getframe())
+    return any(frame.f_globals.get("__name__") == "__config__" for frame, _ in stack)
 
 
 _hooks.include(globals(), _read)

@@ -154,12 +154,8 @@ os.register_at_fork(after_in_child=_leave_in_child)
 
 def _is_gunicorns_fork() -> bool:
     """Tell whether gunicorn forks a worker, or the next arbiter, which are to have the address."""
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_name in ("spawn_worker", "reexec"):
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
+    stack = traceback.walk_stack(sys._getframe())
+    return any(frame.f_code.co_name in ("spawn_worker", "reexec") for frame, _ in stack)
 
 
 def on_starting(server: Any) -> None:

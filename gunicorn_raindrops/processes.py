@@ -1,14 +1,15 @@
 """What the kernel tells of processes: the processor time and the memory that each uses.
 
 It is read natively, for all processes in one call and without the GIL: a server may have hundreds
-of workers.
+of workers. The native module is the one that asks for listeners, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from .listeners.sock_diag import load
 
 
 class Usage(NamedTuple):
@@ -24,17 +25,6 @@ class Usage(NamedTuple):
 
 
 UNKNOWN = Usage(None, None)
-
-
-@lru_cache(maxsize=1)
-def load() -> Any:
-    """Import what reading needs, and return it; None where it is not there. To be called before a
-    thread runs that must not import: a later call executes no import."""
-    try:
-        from ._native import _diag
-    except ImportError:
-        return None
-    return _diag
 
 
 def usage(pids: Sequence[int]) -> list[Usage]:

@@ -31,10 +31,10 @@ from .snapshot import Arbiter, Listener, Snapshot, Worker
 MARKS = {"10s": 10.0, "60s": 60.0}
 """Windows of high-water marks, beside the one that a reader asks for."""
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
-_BOOT = time.time() - time.monotonic()
-"""The monotonic clock's zero in Unix time: workers inherit it, so all of them tell one start."""
 ACTIVE_SHARE = 10  # and times as long as it took
 MARKING_SHARE = 100  # times as long as it took, at least, until it is counted for a mark alone
+_BOOT = time.time() - time.monotonic()
+"""The monotonic clock's zero in Unix time: workers inherit it, so all of them tell one start."""
 
 STATES = {
     scoreboard.CLAIMED: "starting",
@@ -297,15 +297,15 @@ def _state(row: SlotRecord) -> str:
 
 def _workers(rows: tuple[SlotRecord, ...], boot: float) -> tuple[Worker, ...]:
     """Return what is shown of slots; `boot` is the monotonic clock's zero in Unix time."""
-    here = [row.pid for row in rows if row.is_local and row.state != scoreboard.CLAIMED]
-    used = dict(zip(here, processes.usage(here), strict=True))
-    return tuple(_worker(row, boot, used.get(row.pid, processes.UNKNOWN)) for row in rows)
+    # the pid of a slot that is only claimed is the arbiter's
+    here = [row for row in rows if row.is_local and row.state != scoreboard.CLAIMED]
+    slots, usage = [row.slot for row in here], processes.usage([row.pid for row in here])
+    used = dict(zip(slots, usage, strict=True))
+    return tuple(_worker(row, boot, used.get(row.slot, processes.UNKNOWN)) for row in rows)
 
 
 def _worker(row: SlotRecord, boot: float, used: Usage) -> Worker:
     forked, figures = row.state != scoreboard.CLAIMED, vars(row)
-    if not forked:  # the pid is the arbiter's
-        used = processes.UNKNOWN
     return Worker(
         age=row.age if forked else None,
         state=_state(row),

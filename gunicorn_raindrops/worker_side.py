@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import processes
 from .counting import attached
 from .listeners import queries, sock_diag
 from .sampler import Sampler, mark, marking, set_for_this_process
@@ -173,7 +172,6 @@ class WorkerSide:
         # The thread imports nothing: a child that the application forks meanwhile would find the
         # module locked for ever.
         sock_diag.load()
-        processes.load()
         queries.load()
         if self._listener is not None:
             status.load()

@@ -27,9 +27,9 @@ ROOMS = [
     {"sampler"},
     {"waiting"},
     {"snapshot"},
-    {"scoreboard", "settings"},
+    {"processes", "scoreboard", "settings"},
     {"listeners"},
-    {"environment", "histogram", "processes", "shm"},
+    {"environment", "histogram", "shm"},
     {"distribution", "mapping", "sharing", "unpatched"},
     {"_native"},
 ]

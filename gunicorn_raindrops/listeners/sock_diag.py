@@ -94,8 +94,9 @@ def _native() -> Any:
 
 @lru_cache(maxsize=1)
 def load() -> Any:
-    """Import what reading needs, and return it; None where it is not there. To be called before a
-    thread runs that must not import: a later call executes no import."""
+    """Import the native half that reads without the GIL, and return it; None where it is not
+    there. To be called before a thread runs that must not import: a later call executes no
+    import."""
     try:
         from .._native import _diag
     except ImportError:

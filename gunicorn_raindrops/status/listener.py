@@ -98,21 +98,6 @@ class StatusListener:
         return False
 
 
-def open_listener(address: Address, mode: int = Settings.mode) -> Any:
-    """Return a listening socket on a status address.
-
-    Raises:
-        OSError: the address is taken, or not this machine's.
-    """
-    sock = new_socket(address[0])
-    try:
-        listen(sock, address, mode)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 def new_socket(family: int) -> Any:
     """Return a socket that is not bound yet; it never blocks."""
     sock = _socket.socket(family, _socket.SOCK_STREAM)

@@ -5,8 +5,19 @@ from contextlib import closing
 
 import pytest
 
-from gunicorn_raindrops.settings import load
-from gunicorn_raindrops.status.listener import open_listener
+from gunicorn_raindrops.settings import Settings, load
+from gunicorn_raindrops.status.listener import listen, new_socket
+
+
+def open_listener(address, mode=Settings.mode):
+    """Return a listening socket on a status address."""
+    sock = new_socket(address[0])
+    try:
+        listen(sock, address, mode)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 @pytest.fixture(params=["inet", "inet6", "unix"])

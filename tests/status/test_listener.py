@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from gunicorn_raindrops.settings import load
-from gunicorn_raindrops.status.listener import StatusListener, open_listener
+from gunicorn_raindrops.status.listener import StatusListener
+
+from .conftest import open_listener
 
 
 def test_listener(any_listener):

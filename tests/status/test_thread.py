@@ -23,11 +23,12 @@ from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import http
 from gunicorn_raindrops.status import thread as server
 from gunicorn_raindrops.status.app import Answer, StatusApp
-from gunicorn_raindrops.status.listener import listen, new_socket, open_listener
+from gunicorn_raindrops.status.listener import listen, new_socket
 from gunicorn_raindrops.status.thread import StatusServer
 
 from ..conftest import WAIT, descriptors
 from ..exporters.test_json import SNAPSHOT
+from .conftest import open_listener
 
 GET = b"GET /_raindrops HTTP/1.1\r\nHost: localhost\r\n\r\n"
 TEXT = text.encode(SNAPSHOT)
