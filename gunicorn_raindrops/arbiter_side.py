@@ -32,7 +32,7 @@ from .worker_side import Warn, WorkerSide
 
 KEPT = ("file", "max_workers")
 """Settings that are the scoreboard's own; it lasts as long as the server and its upgrades."""
-WHO_HAS_IT = " (`ss -ltnxp` shows who listens there)"
+WHO_HAS_IT = " (`gunicorn-raindrops status` shows other servers, `ss -ltnxp` who listens)"
 
 
 class ArbiterSide:

@@ -146,7 +146,8 @@ class Mapping:
     """Shared pages of a file, from its beginning; they go when the last reference does.
 
     The pages of a named file are guarded: a process that cuts the file short kills nobody (see
-    guard.h); they are `lost` then. An unnamed file is sealed, and no process can find it by a name.
+    guard.h); they are `lost` then. An unnamed file of ours is sealed. So only a reader, which may
+    have been given anything, guards such a one, too.
 
     Args:
         fd: the file's descriptor.
@@ -158,7 +159,8 @@ class Mapping:
         address = (lib.grd_map_read_only if read_only else lib.grd_map)(fd, length)
         if address == ffi.NULL:
             raise OSError(ffi.errno, f"cannot map {length} bytes: {os.strerror(ffi.errno)}")
-        guard = lib.grd_guard(address, length) if os.fstat(fd).st_nlink else -1
+        is_guarded = read_only or os.fstat(fd).st_nlink
+        guard = lib.grd_guard(address, length) if is_guarded else -1
         self.length = length
         self.address = ffi.gc(address, partial(_unmap, guard, length), length)
         self._guard = guard

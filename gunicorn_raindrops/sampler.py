@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from . import listeners as kernel
 from . import processes
 from . import waiting as inside
-from .listeners import ListenStats, addresses
+from .listeners import InetDiagSocket, ListenStats, addresses
 from .processes import Usage
 from .scoreboard import board as scoreboard
 from .scoreboard.app_counters import UserCounters
@@ -93,6 +93,8 @@ class Sampler:
         warn: called with a line when a part fails; it deals with lines that repeat.
         counters: the user's own.
         reads_headers: whether proxies say how long requests have waited.
+        diag: a socket to ask the kernel through, which has its network namespace; None for a new
+            one each time.
     """
 
     def __init__(
@@ -105,12 +107,13 @@ class Sampler:
         counters: UserCounters | None = None,
         *,
         reads_headers: bool = False,
+        diag: InetDiagSocket | None = None,
     ) -> None:
         self._board = board
         self._counters = counters
         self._arbiter = arbiter
         self._reads_headers = reads_headers
-        self._listeners = _Listeners(sockets, others, warn)
+        self._listeners = _Listeners(sockets, others, warn, diag)
 
     def take(self, since: float | None = None) -> Snapshot:
         """Return a snapshot of this instant, with the high-water marks since another, Unix time."""
@@ -174,8 +177,13 @@ class _Listeners:
     """The listeners to report: the server's own, then the others, each once."""
 
     def __init__(
-        self, sockets: list[Any], others: tuple[str, ...], warn: Callable[[str], None]
+        self,
+        sockets: list[Any],
+        others: tuple[str, ...],
+        warn: Callable[[str], None],
+        diag: InetDiagSocket | None,
     ) -> None:
+        self._diag = diag
         self._own = {addresses.name_of(sock.family, sock.getsockname()): sock for sock in sockets}
         names = dict.fromkeys((*self._own, *others))
         self._families = {name: addresses.family_of(name) for name in names}
@@ -231,7 +239,7 @@ class _Listeners:
         if not names:
             return {}
         try:
-            return stats(names, active=count)
+            return stats(names, self._diag, active=count)
         except Exception as error:  # whatever it is, the rest of the status must be answered
             self._warn(f"listeners cannot be read from the kernel: {error}")
             return {name: self._from_descriptor(name) for name in names}

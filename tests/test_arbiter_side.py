@@ -218,7 +218,7 @@ def test_a_taken_address(start):
         side.open()
     (line,) = start.warned
     assert line.startswith(f"bind: {bind} cannot be listened on: ")
-    assert "`ss -ltnxp` shows who" in line
+    assert "`gunicorn-raindrops status` shows other servers, `ss -ltnxp` who listens" in line
     side.reload(side.settings, alone=True)
     assert connects(port_of(side))
 

@@ -37,7 +37,14 @@ LEVEL = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # The same inside of each folder.
 FOLDERS = {
-    "cli": [{"__init__"}, {"listeners"}],
+    "cli": [
+        {"__init__"},
+        {"listeners", "status"},
+        {"client", "find", "report"},
+        {"server"},
+        {"listening", "namespace", "terminal"},
+        {"proc"},
+    ],
     "worker_classes": [
         {"__init__", "tornado", "pywsgi"},
         {"threads", "greenlets", "asgi"},
@@ -57,7 +64,7 @@ FOLDERS = {
     "exporters": [
         {"json", "text", "prometheus", "statsd"},
         {"families"},
-        {"figures", "__init__"},
+        {"figures", "printable", "__init__"},
     ],
     "scoreboard": [
         {"app_counters", "claims"},
@@ -166,7 +173,7 @@ def test_who_knows_gunicorns_objects():
     assert knowing == {"hooks", "worker_classes"}
 
 
-@pytest.mark.parametrize("name", ["families", "figures", "json", "text"])
+@pytest.mark.parametrize("name", ["families", "figures", "json", "printable", "text"])
 def test_the_formats_are_pure(name):
     """They import nothing that does I/O or knows the time."""
     pure = {"__future__", "collections", "dataclasses", "functools", "json", "operator", "typing"}

@@ -15,6 +15,8 @@ TESTS = Path(__file__).parent
 ELSEWHERE = {
     "__init__.py": ("test_architecture.py", "it defers its imports, which is what is tested there"),
     "cli/__init__.py": ("cli/test_listeners.py", "the command is run as its users run it"),
+    "cli/proc.py": ("cli/test_find.py", "who is found by it"),
+    "cli/server.py": ("integration/test_status_command.py", "real servers are what it reads"),
     "conf.py": ("integration/test_shipped_config.py", "gunicorn is what reads it"),
     "counting/attached.py": ("test_worker_side.py", "a worker is what attaches itself to a slot"),
     "counting/request.py": ("native/test_steps.py", "its steps are the native module's"),

@@ -64,7 +64,7 @@ class Kernel:
         self.error = None
         self.seconds = 0.0
 
-    def ask(self, names, *, active=True):
+    def ask(self, names, sock=None, *, active=True):
         assert not isinstance(names, str)
         self.asked.append((list(names), active))
         if self.error:

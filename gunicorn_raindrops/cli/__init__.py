@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from . import listeners as cli_listeners
+from . import status as cli_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,5 +18,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
     cli_listeners.add_parser(subparsers).set_defaults(run=cli_listeners.run)
+    cli_status.add_parser(subparsers).set_defaults(run=cli_status.run)
     args = parser.parse_args(arguments)
     return int(args.run(args))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import os
 import socket
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
+from ..exporters.printable import printable
 from ..listeners import ListenStats, addresses, tcp_listener_stats, unix_listener_stats
+from .terminal import complain, outcome
 
 _COLUMNS = ("active", "queued", "waiting", "backlog", "dropped")
 
@@ -49,29 +50,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what `add_parser`'s arguments say, and return the exit status.
-
-    Ctrl-C ends it with 130, as a shell expects, and a closed pipe with 0.
-    """
-    if sys.stdout is None:  # closed before the start
-        return 0
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that its encoding lacks
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        _warn(args.addresses)
-        _watch(args)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        _forget_output()
-    except OSError as error:
-        print(f"gunicorn-raindrops: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Do what `add_parser`'s arguments say, and return the exit status."""
+    return outcome(partial(_watch, args))
 
 
 def _watch(args: argparse.Namespace) -> None:
+    _warn(args.addresses)
     table = None if args.json else Table()
     due = time.monotonic()
     while True:
@@ -104,7 +88,7 @@ class Table:
 
     def print(self, rows: dict[str, ListenStats]) -> None:
         """Print a line for each listener."""
-        names = {name: _printable(name) for name in rows}
+        names = {name: printable(name) for name in rows}
         head = not self._width
         self._width = max([self._width, len("address"), *map(len, names.values())])
         if head:
@@ -130,11 +114,6 @@ def _print_json(rows: dict[str, ListenStats]) -> None:
         print(json.dumps({"time": now, "address": name, **_figures(stats)}))
 
 
-def _printable(name: str) -> str:
-    """Return a name without what could steer a terminal: any program may have chosen it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
 def _is_unix(address: str) -> bool:
     return addresses.family_of(address) == socket.AF_UNIX
 
@@ -149,16 +128,9 @@ def _warn(asked: list[str]) -> None:
         family, port, packed = key = addresses.parse_tcp(one)
         wildcard = (family, port, bytes(len(packed)))
         if key not in listening and wildcard in listening:
-            print(
-                f"gunicorn-raindrops: nobody listens on {one} itself: "
-                f"ask for {addresses.tcp_text(wildcard)}",
-                file=sys.stderr,
+            complain(
+                f"nobody listens on {one} itself: ask for {addresses.tcp_text(wildcard)}",
             )
-
-
-def _forget_output() -> None:
-    """Drop what is buffered; it would be written to the closed pipe at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _address(text: str) -> str:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from ..snapshot import Snapshot
+from .printable import printable
 
 
 def encode(snapshot: Snapshot) -> bytes:
     """Return the original's format, then how many wait inside and the user's own counters; a figure
     that is not known has no line."""
-    lines = [f"calling: {snapshot.calling}", f"writing: {snapshot.writing}"]
-    for listener in snapshot.listeners:
-        for name, figure in (("active", listener.active), ("queued", listener.queued)):
-            if figure is not None:
-                lines.append(f"{_printable(listener.address)} {name}: {figure}")
-    if snapshot.waiting is not None:
-        lines.append(f"waiting: {snapshot.waiting}")
-    lines += [f"counters.{counter.name}: {counter.value}" for counter in snapshot.counters or ()]
-    return "".join(f"{line}\n" for line in lines).encode()
+    status = {
+        "calling": snapshot.calling,
+        "writing": snapshot.writing,
+        "listeners": [vars(listener) for listener in snapshot.listeners],
+        "waiting": snapshot.waiting,
+        "counters": {counter.name: counter.value for counter in snapshot.counters or ()},
+    }
+    return "".join(f"{line}\n" for line in lines(status)).encode()
 
 
-def _printable(address: str) -> str:
-    """Return an address in one line, without what could steer a terminal. Bytes that are not
-    UTF-8 are shown by their escapes, too."""
-    return "".join(c if c.isprintable() else _escape(c) for c in address)
-
-
-def _escape(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte, by surrogateescape
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
+def lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a status that is as JSON has it."""
+    for name in ("calling", "writing"):
+        yield f"{name}: {status[name]}"
+    for listener in status["listeners"]:
+        for name in ("active", "queued"):
+            if listener[name] is not None:
+                yield f"{printable(listener['address'])} {name}: {listener[name]}"
+    if status["waiting"] is not None:
+        yield f"waiting: {status['waiting']}"
+    for name, value in (status["counters"] or {}).items():
+        yield f"counters.{printable(name)}: {value}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import _socket
 import errno
+import importlib.util
+import sys
 from functools import lru_cache
 from struct import pack
 from typing import Any
@@ -26,6 +28,23 @@ def load() -> Any:
     except ImportError:
         return None
     return diag
+
+
+def load_alone() -> None:
+    """Import `diag` without the rest of pyroute2, which its `__init__` imports and which takes most
+    of the time: for a command that answers once. An `import pyroute2` finds it whole later on."""
+    spec = None if "pyroute2" in sys.modules else importlib.util.find_spec("pyroute2")
+    if spec is None:
+        return
+    sys.modules["pyroute2"] = importlib.util.module_from_spec(spec)  # not executed
+    try:
+        load()
+    except Exception:  # another pyroute2, whose parts need the whole
+        load.cache_clear()
+    finally:
+        del sys.modules["pyroute2"]
+    if load() is None:  # as well
+        load.cache_clear()
 
 
 def _diag() -> Any:

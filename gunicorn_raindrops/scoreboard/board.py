@@ -73,7 +73,7 @@ class Scoreboard(BoardReader):
     """
 
     def __init__(self, slots: int, file: str | None = None, *, joinable: bool = False) -> None:
-        self._fd = pages.open_shared(file, "gunicorn-raindrops")
+        self._fd = pages.open_shared(file, layout.NAME)
         self._lock: FileLock | None = None
         try:
             if file is None:

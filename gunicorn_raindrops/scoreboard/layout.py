@@ -8,6 +8,8 @@ from pathlib import Path
 
 from .._native._scoreboard import ffi, lib
 
+NAME = "gunicorn-raindrops"
+"""Of an unnamed file, as /proc/PID/fd shows it."""
 MAGIC = b"raindrop"
 VERSION: int = lib.GRD_LAYOUT_VERSION
 HEADER_SIZE: int = lib.GRD_HEADER_SIZE

@@ -93,6 +93,10 @@ class BoardReader:
             **_TOTALS.read(totals),
         )
 
+    def arbiters(self) -> list[int]:
+        """Return the pids of the arbiters, as their own PID namespace has them."""
+        return self._wanted.pids()
+
     def _workers_wanted(self) -> int | None:
         """Return how many workers the arbiters mean to have; None if there is no arbiter."""
         found = self._wanted.read()

@@ -31,6 +31,10 @@ class Tally:
         """Return the number of each process that has one and lives; this changes nothing."""
         return [entry.calling for entry in self._liveness.living(*self._list())]
 
+    def pids(self) -> list[int]:
+        """Return the pid of each process that has a number and lives, in its own PID namespace."""
+        return [entry.pid for entry in self._liveness.living(*self._list())]
+
     def add(self, process: Any, n: int) -> None:
         """Add `n` to the number of this process, a `struct grd_owner`."""
         if not lib.grd_tally_add(self._entries, self._room, process, n) and n > 0:

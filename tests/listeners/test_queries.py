@@ -1,6 +1,7 @@
 """The requests, against the structs of the kernel's headers, byte for byte."""
 
 import socket
+import subprocess
 import sys
 from struct import pack
 
@@ -58,3 +59,31 @@ def test_composed_by_pyroute2_and_once(monkeypatch):
         assert [type(one).__bases__[0].__name__ for one in encoded] == [
             "inet_diag_req", "nlmsg",
         ]  # fmt: skip
+
+
+ALONE = """
+import sys
+from gunicorn_raindrops.listeners import queries
+if sys.argv[1:] == ["damaged"]:  # another pyroute2, whose parts need the whole
+    sys.modules["pyroute2.netlink"] = None
+    try:
+        queries.load_alone()
+    finally:
+        del sys.modules["pyroute2.netlink"]
+else:
+    queries.load_alone()
+    assert "pyroute2" not in sys.modules and "pyroute2.iproute" not in sys.modules
+print((queries.tcp(2, True, frozenset()) + queries.unix(False)).hex())
+import pyroute2
+pyroute2.IPRoute
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
+@pytest.mark.parametrize("arguments", [[], ["damaged"]])
+def test_without_the_rest_of_pyroute2(arguments):
+    """The requests are the same, and pyroute2 can be imported whole afterwards."""
+    command = [sys.executable, "-c", ALONE, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    expected = queries.tcp(2, True, frozenset()) + queries.unix(False)
+    assert done.stdout.strip() == expected.hex()
