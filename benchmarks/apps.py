@@ -1,5 +1,6 @@
 """The applications that the benchmarks serve."""
 
+import ctypes
 import gc
 import os
 
@@ -31,6 +32,13 @@ def collect(environ, start_response):
     gc.collect()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d" % os.getpid()]
+
+
+def stick(environ, start_response):
+    """Answer /stick after a minute in a C call that holds the interpreter."""
+    if environ["PATH_INFO"] == "/stick":
+        ctypes.PyDLL(None).sleep(60)
+    return hello(environ, start_response)
 
 
 ASGI_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS]

@@ -183,14 +183,18 @@ class Gunicorn:
         self.stop()
         raise RuntimeError(f"gunicorn did not start:\n{self.last_log}")
 
+    @property
+    def pid(self) -> int:
+        """The arbiter's pid."""
+        return self._process.pid
+
     def log(self) -> str:
         """Return what the server has logged so far."""
         return Path(self._log.name).read_text()
 
     def workers(self) -> list[int]:
         """Return the pids of the workers."""
-        pid = self._process.pid
-        return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+        return [int(child) for child in _read(f"/proc/{self.pid}/task/{self.pid}/children").split()]
 
     def get(self, path: str, port: int | None = None) -> bytes:
         """Return the body of an answer to GET."""
@@ -216,6 +220,12 @@ class Gunicorn:
             self._process.wait()
         self.last_log = self.log()
         self._log.close()
+
+    def kill(self) -> None:
+        """End the server at once, also one that is stopped, and workers that are stuck."""
+        for pid in (self.pid, *self.workers()):
+            os.kill(pid, signal.SIGKILL)
+        self.stop()
 
 
 def _read(path: str) -> str:

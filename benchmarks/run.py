@@ -24,6 +24,7 @@ BENCHMARKS = {
     "histogram": QUICK,
     "scrape": QUICK,
     "listeners": ["--rounds", "5"],
+    "status": QUICK,
 }
 """The benchmarks, and what makes each a quick one."""
 

@@ -11,6 +11,7 @@ scoreboard is checked before it is mapped, and one that cannot be read is named,
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
 from ..scoreboard.liveness import lives
@@ -136,7 +137,7 @@ def find(warn: Warn) -> list[Server]:
             continue
     servers = [server for names in opened.values() if (server := _open(names, warn))]
     if not servers:
-        others = "; root sees those of other users, too" if hidden else ""
+        others = "; root sees those of other users, too" if hidden and os.geteuid() else ""
         raise Failed(f"no server with gunicorn-raindrops is found{others}")
     return servers
 

@@ -221,5 +221,6 @@ def test_a_process_that_may_not_be_looked_at(fork, monkeypatch):
     monkeypatch.setattr(proc, "scoreboards", refuse)
     with pytest.raises(Failed, match=f"this user may not look at process {os.getpid()}"):
         find.of(os.getpid())
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Failed, match="is found; root sees those of other users"):
         find.find(ignore)
