@@ -174,6 +174,6 @@ def of_users(pids, user):
     rows = json.loads(out) if code == 0 else []
     return {
         row["arbiter"]["pid"]: row["listeners"][0]
-        for row in map(check, rows)
-        if row["arbiter"]["pid"] in pids and row["listeners"]
+        for row in rows
+        if row["arbiter"]["pid"] in pids and check(row)["listeners"]
     }
