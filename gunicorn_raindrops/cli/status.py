@@ -100,10 +100,11 @@ def _sample(server: Server) -> Status:
 
 def _head(server: Server, status: Status) -> str:
     """Return which server it is."""
-    kind = ("arbiter" if server.is_gunicorn else "process") + "s" * (len(server.pids) > 1)
+    kinds = ("arbiter", "arbiters") if server.is_gunicorn else ("process", "processes")
     addresses = [listener["address"] for listener in status["listeners"]] or ["no listener"]
     place = f" in {server.folder}" if server.folder else ""
-    return f"{kind} {', '.join(map(str, server.pids))}{place}: {', '.join(addresses)}"
+    pids = f"{kinds[len(server.pids) > 1]} {', '.join(map(str, server.pids))}"
+    return f"{pids}{place}: {', '.join(addresses)}"
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gunicorn_raindrops import cli
-from gunicorn_raindrops.counting import attached, request
+from gunicorn_raindrops.counting import attached, request, slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 from ..schema import check
@@ -76,6 +76,25 @@ def test_all_servers(fork):
     found = {one["arbiter"]["pid"]: one for one in json.loads(out)}  # and other tests' servers
     assert status == 0
     assert [check(found[pid])["calling"] for pid in pids] == [1, 1]
+
+
+def test_processes_that_share_a_file(fork, tmp_path, capsys):
+    """Those of a server without an arbiter, none of which is the others' parent."""
+
+    def share(link):
+        board = slots.share(4, str(tmp_path / "board"))
+        link.say()
+        link.hear()
+        board.forget_file()
+
+    pids = []
+    for _ in range(2):
+        child = fork(share)
+        child.link.hear()
+        pids.append(child.pid)
+    assert cli.main(["status"]) == 0
+    said = f"processes {min(pids)}, {max(pids)} in {Path.cwd()}: no listener\n"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
