@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .histogram import Histogram
     from .last_data_recv import LastDataRecv
     from .middleware import ASGIMiddleware, Middleware
+    from .watcher import Watcher
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "Raindrops",
     "Struct",
     "TCPInfo",
+    "Watcher",
     "WorkerGauge",
     "__version__",
     "hooks",
@@ -44,6 +46,7 @@ _LATER = {
     "LastDataRecv": ".last_data_recv",
     "Middleware": ".middleware",
     "PrometheusCollector": ".exporters.prometheus",
+    "Watcher": ".watcher",
 }
 
 

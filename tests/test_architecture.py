@@ -19,7 +19,7 @@ ROOMS = [
     {"cli", "hooks"},
     {"__init__"},
     {"wrapping"},
-    {"worker_classes", "middleware", "last_data_recv", "arbiter_side"},
+    {"worker_classes", "middleware", "last_data_recv", "watcher", "arbiter_side"},
     {"handover", "worker_side"},
     {"counting"},
     {"status"},
@@ -50,6 +50,7 @@ FOLDERS = {
         {"threads", "greenlets", "asgi"},
         {"base", "ending"},
     ],
+    "watcher": [{"__init__"}, {"answers", "tail"}, {"pages"}, {"sampling"}, {"aggregate"}],
     "counting": [
         {"attached", "connection", "slots", "wsgi", "asgi", "queue_header"},
         {"request"},

@@ -20,6 +20,7 @@ from gunicorn_raindrops import (
     Raindrops,
     Struct,
     TCPInfo,
+    Watcher,
     WorkerGauge,
     tcp_listener_stats,
     unix_listener_stats,
@@ -185,3 +186,13 @@ def middlewares(wsgi: Callable[..., Any], asgi: Callable[..., Awaitable[None]]) 
 def collector() -> None:
     """For a registry of the application's own."""
     assert_type(list(PrometheusCollector().collect()), list[Metric])
+
+
+def watching() -> None:
+    """The Watcher."""
+    watcher = Watcher(["127.0.0.1:80", "/run/nginx.sock"], delay=0.5)
+    everything = Watcher()
+    body = everything({"REQUEST_METHOD": "GET"}, lambda status, headers: None)
+    assert_type(list(body), list[bytes])
+    for one in (Watcher("127.0.0.1:80"), watcher, everything):
+        one.close()
