@@ -39,10 +39,10 @@ LEVEL = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
 FOLDERS = {
     "cli": [
         {"__init__"},
-        {"listeners", "status"},
-        {"client", "find", "report"},
+        {"listeners", "status", "watch"},
+        {"client", "find", "report", "serving"},
         {"server"},
-        {"listening", "namespace", "terminal"},
+        {"arguments", "listening", "namespace", "terminal"},
         {"proc"},
     ],
     "worker_classes": [

@@ -15,7 +15,9 @@ TESTS = Path(__file__).parent
 ELSEWHERE = {
     "__init__.py": ("test_architecture.py", "it defers its imports, which is what is tested there"),
     "cli/__init__.py": ("cli/test_listeners.py", "the command is run as its users run it"),
+    "cli/arguments.py": ("cli/test_listeners.py", "the command's usage errors"),
     "cli/proc.py": ("cli/test_find.py", "who is found by it"),
+    "cli/serving.py": ("cli/test_watch.py", "the command is run as its users run it"),
     "cli/server.py": ("integration/test_status_command.py", "real servers are what it reads"),
     "conf.py": ("integration/test_shipped_config.py", "gunicorn is what reads it"),
     "counting/attached.py": ("test_worker_side.py", "a worker is what attaches itself to a slot"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..exporters.printable import printable
 from ..listeners import ListenStats, addresses, tcp_listener_stats, unix_listener_stats
+from . import arguments
 from .terminal import complain, outcome
 
 _COLUMNS = ("active", "queued", "waiting", "backlog", "dropped")
@@ -30,11 +31,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "addresses",
         metavar="ADDR",
         nargs="*",
-        type=_address,
+        type=arguments.listener,
         help="IPv4:PORT, [IPv6]:PORT, a path or @name; none for every listener",
     )
     parser.add_argument(
-        "-d", "--delay", type=_seconds, metavar="DELAY", help="repeat every DELAY seconds"
+        "-d", "--delay", type=arguments.seconds, metavar="DELAY", help="repeat every DELAY seconds"
     )
     parser.add_argument(
         "-t",
@@ -131,23 +132,6 @@ def _warn(asked: list[str]) -> None:
             complain(
                 f"nobody listens on {one} itself: ask for {addresses.tcp_text(wildcard)}",
             )
-
-
-def _address(text: str) -> str:
-    try:
-        return addresses.parse_listener(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds
 
 
 def _count(text: str) -> int:

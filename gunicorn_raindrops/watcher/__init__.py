@@ -32,7 +32,7 @@ from .sampling import KINDS, Sampler
 _FIGURES = re.compile(r"/(active|queued)/(.+)\.(txt|html)", re.DOTALL)
 _TAIL = re.compile(r"/tail/(.+)\.txt", re.DOTALL)
 _RESET = re.compile(r"/reset/(.+)", re.DOTALL)
-_LONGEST_DELAY = 1e6
+_LONGEST_DELAY = 1e9
 
 
 class Watcher:
@@ -90,7 +90,7 @@ class Watcher:
     """
 
     def __init__(self, listeners: str | Iterable[str] | None = None, delay: float = 1.0) -> None:
-        if not 0 < delay <= _LONGEST_DELAY:
+        if not 0 < delay < _LONGEST_DELAY:
             raise ValueError(f"delay must be seconds above 0, not {delay!r}")
         self._read = _reader([listeners] if isinstance(listeners, str) else list(listeners or ()))
         self._delay = delay

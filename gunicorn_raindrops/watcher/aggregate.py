@@ -67,9 +67,10 @@ class Aggregate:
         """The standard deviation of a sample (divided by count - 1); NaN of fewer than two."""
         if self.count < 2:
             return math.nan
-        # In this order of floats the last digit is Ruby's. Rounding may leave less than nothing.
+        # In this order of floats the last digit is Ruby's. Both sides are rounded once, so the
+        # difference is never below 0.
         spread = self._squares - self.sum * self.sum / self.count
-        return math.sqrt(max(spread, 0.0) / (self.count - 1))
+        return math.sqrt(spread / (self.count - 1))
 
     def __str__(self) -> str:
         """Draw the buckets: ASCII, 80 columns, a row each, gaps as a tilde."""

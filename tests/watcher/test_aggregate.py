@@ -61,6 +61,7 @@ def test_drawing() -> None:
         "value", "1", "~", "8", "~", "1048576", "~", "Total"
     ]  # fmt: skip
     assert {len(line) for line in str(of(1, 2**20)).splitlines() if "|" in line} == {80}
+    assert str(of(1, 1, 2)).count("@") == 3
     assert str(of(0, 0)) == str(Aggregate()) == "Empty histogram"
 
 

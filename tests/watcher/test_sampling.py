@@ -117,6 +117,38 @@ def test_the_thread() -> None:
     sampler.close()
 
 
+def test_two_first_requests(lab: Lab) -> None:
+    """Begin one thread, and get its first sample both."""
+    asked, gate = threading.Semaphore(0), threading.Event()
+    read = lab._read
+
+    def slow() -> Any:
+        asked.release()
+        gate.wait(5)
+        return read()
+
+    lab.sampler._read = slow
+    starting = [threading.Thread(target=lab.sampler.start) for _ in range(2)]
+    for thread in starting:
+        thread.start()
+    waiters = lab.sampler._turned._waiters  # type: ignore[attr-defined]
+    assert settled(lambda: len(waiters), 2) == 2
+    gate.set()
+    for thread in starting:
+        thread.join(5)
+    assert asked.acquire(timeout=5)
+    assert not asked.acquire(blocking=False)
+    assert lab.sampler.figures("a", 0).aggregate.count == 1
+
+
+def test_figures_are_of_one_instant(lab: Lab) -> None:
+    """What comes later does not change them."""
+    lab.sample(1)
+    figures = lab.sampler.figures("a", 0)
+    lab.sample(2)
+    assert figures.aggregate.count == 1
+
+
 def test_a_failing_query(lab: Lab) -> None:
     """Is told, counts no sample, and the next one counts again."""
     lab.found = OSError(1, "not permitted")
