@@ -35,9 +35,9 @@ def collect(environ, start_response):
 
 
 def stick(environ, start_response):
-    """Answer /stick after a minute in a C call that holds the interpreter."""
+    """Answer /stick after ten minutes in a C call that holds the interpreter."""
     if environ["PATH_INFO"] == "/stick":
-        ctypes.PyDLL(None).sleep(60)
+        ctypes.PyDLL(None).sleep(600)
     return hello(environ, start_response)
 
 

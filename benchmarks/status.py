@@ -27,7 +27,7 @@ BAR = 300.0  # ms
 
 def main() -> None:
     rounds = 20 if common.arguments(__doc__).quick else 100
-    server = common.Gunicorn("stick", WORKERS, ours=True)
+    server = common.Gunicorn("stick", WORKERS, "--timeout", "0", ours=True)
     compiled = tempfile.TemporaryDirectory()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = compiled.name

@@ -7,15 +7,20 @@ in the arbiter before it forks; the requests are kept, and the workers share the
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import importlib.util
 import sys
 from functools import lru_cache
 from struct import pack
+from types import ModuleType
 from typing import Any
+
+from .. import sharing
 
 _SKMEMINFO = 1 << 6  # INET_DIAG_SKMEMINFO - 1, linux/inet_diag.h
 _JMP, _S_GE = 1, 2  # INET_DIAG_BC_*, linux/inet_diag.h
+_SOCKETS = "pyroute2.netlink.nlsocket"
 _LONGEST = 0xFFFF - 4  # a jump is 16 bits wide, and may go four bytes beyond the end
 
 
@@ -31,20 +36,25 @@ def load() -> Any:
 
 
 def load_alone() -> None:
-    """Import `diag` without the rest of pyroute2, which its `__init__` imports and which takes most
-    of the time: for a command that answers once. An `import pyroute2` finds it whole later on."""
-    spec = None if "pyroute2" in sys.modules else importlib.util.find_spec("pyroute2")
+    """Import `diag` without the rest of pyroute2, which takes most of the time: for a command that
+    answers once. What is imported is this module's own copy; nobody else sees it."""
+    is_loaded = load.cache_info().currsize or "pyroute2" in sys.modules
+    spec = None if is_loaded else importlib.util.find_spec("pyroute2")
     if spec is None:
         return
-    sys.modules["pyroute2"] = importlib.util.module_from_spec(spec)  # not executed
-    try:
+    with sharing.apart("pyroute2"), contextlib.suppress(Exception):  # other versions may need more
+        sys.modules["pyroute2"] = importlib.util.module_from_spec(spec)  # not executed
+        sys.modules[_SOCKETS] = _Sockets(_SOCKETS)
         load()
-    except Exception:  # another pyroute2, whose parts need the whole
+    if load() is None:
         load.cache_clear()
-    finally:
-        del sys.modules["pyroute2"]
-    if load() is None:  # as well
-        load.cache_clear()
+
+
+class _Sockets(ModuleType):
+    """Stands in for pyroute2's sockets, which bring asyncio along: `diag` derives classes of theirs
+    that nobody uses here."""
+
+    Marshal = NetlinkSocket = object
 
 
 def _diag() -> Any:

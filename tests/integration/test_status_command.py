@@ -43,7 +43,7 @@ def status(*arguments, user=None):
 def test_nobody_can_answer(serve, background):
     """All workers in a C call that holds the interpreter, then the arbiter stopped as well: what
     runs is known all the same, by the arbiter and by a worker."""
-    with serve("--workers", "2") as server:
+    with serve("--workers", "2", "--timeout", "0") as server:
         pid, *workers = server.pid, *[row["pid"] for row in server.ready(2)["workers"]]
         for _ in workers:
             background.add(server.get, "/stick?s=60")

@@ -75,7 +75,7 @@ if sys.argv[1:]:
     sys.meta_path.insert(0, Needing())
 queries.load_alone()
 if not sys.argv[1:]:
-    assert "pyroute2" not in sys.modules and "pyroute2.iproute" not in sys.modules
+    assert not {"pyroute2", "pyroute2.netlink", "asyncio"} & set(sys.modules)
 print((queries.tcp(2, True, frozenset()) + queries.unix(False)).hex())
 import pyroute2
 pyroute2.IPRoute
