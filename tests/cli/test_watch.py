@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,13 @@ def test_a_form_s_body_resets_no_connection() -> None:
 def test_over_a_unix_socket(lab: Lab, tmp_path: Path) -> None:
     """Every listener by default; the file is its user's alone and goes with it; Ctrl-C is 130."""
     path, name = tmp_path / "watch.sock", address(lab.listen())
-    with watching("--listen", f"unix:{path}") as command:
+    with watching("--listen", f"unix:{path}", "--delay", "3600") as command:
         assert command.url == f"unix:{path}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        body = command.ask("/", Host="a.proxy.passes.its.own")[2]
+        _, headers, body = command.ask("/", Host="a.proxy.passes.its.own")
         assert name in body and str(path) in body
+        sampled, due = (parsedate_to_datetime(headers[x]) for x in ("Last-Modified", "Expires"))
+        assert (due - sampled).total_seconds() == 3600
         assert command.end(signal.SIGINT) == (130, "")
         assert not path.exists()
 
