@@ -1,6 +1,7 @@
 # Drives Raindrops::Watcher: a request as a line of JSON in, its answer as a line of JSON out.
 #
-# Samples are taken when the test says so: the delay is an hour, and its sleep is ended.
+# Samples are taken when the test says so: the delay is an hour, and its sleep is ended. It is what
+# time the test says, too.
 require "raindrops"
 require "rack"
 require "raindrops/watcher"
@@ -8,6 +9,8 @@ require "json"
 require "stringio"
 
 $stdout.sync = true
+$clock = Integer(ARGV[1])
+Time.define_singleton_method(:now) { Time.at($clock) }
 watcher = Raindrops::Watcher.new(listeners: JSON.parse(ARGV[0]), delay: 3600)
 lines = Queue.new
 
@@ -49,6 +52,7 @@ while line = $stdin.gets
   result =
     case command
     when "begin" then begin_sampling.call
+    when "time" then $clock = env
     when "sample" then sample.call
     when "call" then answer.call(env)
     when "tail" then tail.call(env)
