@@ -157,8 +157,9 @@ class Sampler:
         self.snapshot = Snapshot(turn, now, listeners)
 
     def _series_of(self, address: str) -> tuple[_Series, _Series]:
-        new = _Series(self._started), _Series(self._started)
-        return self._series.setdefault(address, new)
+        if address not in self._series:
+            self._series[address] = _Series(self._started), _Series(self._started)
+        return self._series[address]
 
     def _forget(self, listeners: Mapping[str, object]) -> None:
         """Forget those that have gone, once they are too many: the longest known first."""
