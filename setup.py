@@ -28,7 +28,7 @@ FREE_THREADED = (
 FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 
 NATIVE = Path("gunicorn_raindrops/_native")
-OF_OBJECTS = ("objects", "counters", "recorder", "standin", "steps", "tickets")
+OF_OBJECTS = ("objects", "counters", "recorder", "standin", "steps", "tickets", "flights")
 PLAIN = ("requests", "scoreboard", "busy", "entry", "marks", "histogram", "connections")
 """Units that are plain C. What the request path calls of these is compiled into both modules."""
 OBJECTS = Extension(

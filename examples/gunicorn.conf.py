@@ -36,8 +36,11 @@ gunicorn_raindrops.hooks.install(
     file=None,
     # Slots; a worker beyond them serves but is not counted.
     max_workers=1024,
-    # Show method and path of requests in flight, and of those that workers were killed in.
+    # Show method and path of requests in flight, and the line that a slow one stands at; the same
+    # of those that workers were killed in.
     current=True,
+    # Seconds after which a request is logged, once, with its Python stack.
+    slow=None,
     # Read from trusted proxies' X-Request-Start or X-Queue-Start how long requests have waited.
     queue_header=False,
     # Have the kernel hand connections over with their request, not before.

@@ -19,11 +19,13 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from . import handover, sharing
+from .looking.stacks import Stacks
 from .sampler import Sampler
 from .scoreboard import exits
 from .scoreboard.app_counters import UserCounters, find
 from .scoreboard.board import Scoreboard
 from .scoreboard.claims import Claims, Ended, PidOf
+from .scoreboard.records import KillRecord
 from .settings import Settings
 from .snapshot import Arbiter
 from .status import app as status
@@ -63,6 +65,7 @@ class ArbiterSide:
         self.serves = True
         self._listener: StatusListener | None = None
         self._counters: UserCounters | None = None
+        self._stacks: Stacks | None = None
         self._late: list[tuple[Warn, str]] = []
         self._defers_accept = False
         self._kept = {name: getattr(settings, name) for name in KEPT}
@@ -97,6 +100,7 @@ class ArbiterSide:
     def _use(self, board: Scoreboard | None) -> None:
         self._board = board
         self._claims = Claims(board) if board is not None else None
+        self._stacks = self._make_stacks(board) if board is not None else None
         if self._wanted is not None:
             self.want(self._wanted)
 
@@ -113,6 +117,13 @@ class ArbiterSide:
             return Scoreboard(slots)
         except OSError as error:
             self._warn(f"no shared memory, nothing is counted: {error}")
+            return None
+
+    def _make_stacks(self, board: Scoreboard) -> Stacks | None:
+        try:
+            return Stacks(board.slots)
+        except (OSError, ValueError) as error:
+            self._warn(f"no memory for the stacks of workers that time out: {error}")
             return None
 
     def _share_counters(self, go_on: Callable[[UserCounters], None]) -> None:
@@ -171,8 +182,18 @@ class ArbiterSide:
         """
         if self._claims is not None:
             killed = self._claims.release(worker, end, pid_of)
-            if killed is not None and killed.current is not None:
-                self._late.append((self._tell, exits.describe(killed)))
+            if killed is None:
+                return
+            stacks = self._stacks_of(killed)
+            if killed.current is not None or stacks:
+                lines = filter(None, (exits.describe(killed), stacks))
+                self._late.append((self._tell, "\n".join(lines)))
+
+    def _stacks_of(self, killed: KillRecord) -> str:
+        """Return the stacks of a worker that has timed out, as it has last kept them."""
+        if self._stacks is None or killed.cause != exits.TIMEOUT:
+            return ""
+        return self._stacks.read(killed.slot)
 
     def later(self, message: str) -> None:
         """Warn at the next occasion: this one must not log."""
@@ -200,6 +221,7 @@ class ArbiterSide:
             claim=claims.take(worker) if claims is not None else None,
             listener=self._listener,
             counters=self._counters,
+            stacks=self._stacks,
         )
 
     # The listeners.

@@ -81,7 +81,7 @@ __all__ = [
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 HEARTBEAT = 1.0  # seconds
-MOST_LATE = 16  # warnings that wait for a heartbeat
+MOST_LATE = 100  # warnings that wait for a heartbeat
 
 _keywords: dict[str, Any] = {}
 """The settings that `install` was given last; gunicorn runs a conf file again at each HUP."""
@@ -385,13 +385,30 @@ def post_fork(server: Any, worker: Any) -> None:
     _process.worker.take_over(worker.age, strategy.capacity(worker) if strategy else 0)
     if strategy:
         strategy.watch_exit(worker)
-        before(worker, strategy.abort, _aborting)
+        _watch_abort(worker, strategy.abort)
 
 
-def _aborting() -> None:
-    """Keep the requests in flight: SIGABRT is the arbiter's timeout, and kills this worker."""
-    _process.aborted = True
-    attached.keep_current()
+def _watch_abort(worker: Any, name: str) -> None:
+    """Keep what the worker was doing when SIGABRT comes: the arbiter's timeout, which kills it."""
+    method = getattr(worker, name)
+
+    @functools.wraps(method)
+    def aborted(*args: Any) -> Any:
+        _process.aborted = True
+        _abort(worker, args)
+        return method(*args)
+
+    setattr(worker, name, aborted)
+
+
+@_guard
+def _abort(worker: Any, args: tuple[Any, ...]) -> None:
+    frame = (
+        args[1] if len(args) > 1 else None
+    )  # a signal handler is given one, a loop's callback not
+    if _process.worker is not None:
+        thread = unpatched.original("_thread", "get_ident")()
+        _process.worker.abort({} if frame is None else {thread: frame})
 
 
 @_guard
@@ -407,7 +424,7 @@ def post_worker_init(worker: Any) -> None:
     if isinstance(worker.log, Logger):  # its level changes with a HUP, in new workers
         _process.debugging = worker.log.error_log.isEnabledFor(logging.DEBUG)
     identity = _identity(worker.cfg, worker.ppid, mine.started)
-    warn = _warner(worker)
+    warn, tell = _warner(worker)
     app = mine.serve(identity, worker.sockets, warn, _pusher(worker.cfg, warn))
     if mine.heartbeat is not None:
         before(worker, "notify", mine.heartbeat)
@@ -419,6 +436,7 @@ def post_worker_init(worker: Any) -> None:
         _put_back(worker.cfg)
     counting.wrap(worker, app if exposes else None)
     counting.watch_signals(functools.partial(_leave, worker, None))
+    mine.look_with(counting.finder(worker), tell)
     if worker.cfg.reuse_port and mine.settings.defer_accept:
         defer_accept(worker.sockets, True)  # the listeners are this worker's own
     attached.ready()
@@ -463,23 +481,27 @@ def _cause(worker: Any, error: BaseException | None) -> str | None:
 _NOT_BOOTED = (gunicorn_arbiter.Arbiter.WORKER_BOOT_ERROR, gunicorn_arbiter.Arbiter.APP_LOAD_ERROR)
 
 
-def _warner(worker: Any) -> Callable[[str], None]:
-    """Return what the status thread warns with.
+def _warner(worker: Any) -> tuple[Callable[[str], None], Callable[[str], None]]:
+    """Return what the status thread warns with: of each failure once, and each time.
 
     Where gevent or eventlet has patched logging's locks, that thread must not touch them. The
     worker then logs for it, at its next heartbeat.
     """
     warn = functools.partial(_warn, worker.log)
+    tell = functools.partial(worker.log.warning, "gunicorn-raindrops: %s")
     if not unpatched.is_patched():
-        return warn
-    late: collections.deque[str] = collections.deque(maxlen=MOST_LATE)
+        return warn, tell
+    late: collections.deque[tuple[Any, str]] = collections.deque(maxlen=MOST_LATE)
 
-    def tell() -> None:
+    def say() -> None:
         while late:
-            warn(late.popleft())
+            how, message = late.popleft()
+            how(message)
 
-    before(worker, "notify", tell)
-    return late.append
+    before(worker, "notify", say)
+    return lambda message: late.append((warn, message)), lambda message: late.append(
+        (tell, message)
+    )
 
 
 def _put_back(cfg: Any) -> None:

@@ -19,6 +19,8 @@ from typing import Any
 
 from . import __version__
 from .counting import asgi, slots, wsgi
+from .looking import watched
+from .looking.calls import OfCall
 from .sampler import CLASSES, Sampler
 from .scoreboard.board import Scoreboard
 from .scoreboard.records import Reading
@@ -54,10 +56,14 @@ class _Base:
         self._app = app
         warn = expose.warner()
         if stats is None:
-            self._slots, take = _in_slots(settings, warn)
+            self._slots, take = _in_slots(settings, warn, self._watch)
         else:
             self._slots, take = _in_stats(stats, settings, warn)
         self._status = StatusApp(settings, take, warn)
+
+    @staticmethod
+    def _watch(slot: slots.BoardSlot) -> None:
+        raise NotImplementedError
 
 
 class Middleware(_Base):
@@ -94,6 +100,10 @@ class Middleware(_Base):
         OSError: there is no shared memory.
     """
 
+    @staticmethod
+    def _watch(slot: slots.BoardSlot) -> None:
+        watched.watch(slot, OfCall())
+
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         try:
             reply = expose.answer_wsgi(self._status, environ)
@@ -113,6 +123,13 @@ class ASGIMiddleware(_Base):
     Everything is as with `Middleware`. An open websocket is counted as one, not as a request; the
     lifespan passes through.
     """
+
+    @staticmethod
+    def _watch(slot: slots.BoardSlot) -> None:
+        from .looking.tasks import OfTasks  # a WSGI server has no asyncio
+
+        loop = sys.modules["asyncio"].get_running_loop()
+        watched.watch(slot, OfTasks(lambda: loop))
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] == "http":
@@ -151,7 +168,9 @@ _NOT_IN_SLOTS = (
 """What only gunicorn's hooks can know."""
 
 
-def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take]:
+def _in_slots(
+    settings: Settings, warn: Warn, holds: Callable[[slots.BoardSlot], object]
+) -> tuple[slots.SlotOfProcess, Take]:
     """Count in a scoreboard."""
     board = _open(settings, warn)
     sampler = Sampler(board, _identity(board.created), [], settings.listeners, warn)
@@ -168,7 +187,7 @@ def _in_slots(settings: Settings, warn: Warn) -> tuple[slots.SlotOfProcess, Take
         }
         return dataclasses.replace(snapshot, workers=workers, marks=marks, **unknown)  # type: ignore[arg-type]
 
-    return slots.BoardSlotOfProcess(board), take
+    return slots.BoardSlotOfProcess(board, holds), take
 
 
 def _loop_runs() -> bool:

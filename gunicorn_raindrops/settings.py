@@ -27,6 +27,7 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _MAX_WORKERS: int = lib.GRD_MAX_SLOTS
 _LONGEST_SHOWN = 200  # characters of a wrong value
 _MOST_SATURATED = 1000
+_LEAST_SLOW, _MOST_SLOW = 0.1, 86400
 _MOST_MODE = 0o777
 
 
@@ -112,14 +113,22 @@ def _check_ready(value: Any) -> str | None:
 
 
 def _check_ready_above(value: Any) -> float | None:
+    return _number(value, 0, _MOST_SATURATED)
+
+
+def _check_slow(value: Any) -> float | None:
+    return _number(value, _LEAST_SLOW, _MOST_SLOW)
+
+
+def _number(value: Any, least: float, most: float) -> float | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError
-    limit = float(value)
-    if not 0 <= limit <= _MOST_SATURATED:
+    number = float(value)
+    if not least <= number <= most:
         raise ValueError
-    return limit
+    return number
 
 
 def _check_max_workers(value: Any) -> int:
@@ -192,6 +201,11 @@ class Settings:
         1024, _check_max_workers, f"a whole number from 1 to {_MAX_WORKERS}"
     )
     current: bool = _setting(True, _check_switch, _SWITCH)
+    slow: float | None = _setting(
+        None,
+        _check_slow,
+        f"seconds from {_LEAST_SLOW} to {_MOST_SLOW}, such as 10, or nothing for none",
+    )
     defer_accept: bool = _setting(False, _check_switch, _SWITCH)
     queue_header: bool = _setting(False, _check_switch, _SWITCH)
     ready: str | None = _setting(

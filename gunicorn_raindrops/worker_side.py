@@ -15,6 +15,10 @@ from typing import Any
 
 from .counting import attached
 from .listeners import queries, sock_diag
+from .looking import frames, watched
+from .looking.flight import Finder, Interrupted
+from .looking.looker import Looker, SlowLooker
+from .looking.stacks import Stacks
 from .sampler import Sampler, mark, marking, set_for_this_process
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.board import Claim, Scoreboard
@@ -51,6 +55,7 @@ class WorkerSide:
             `pre_fork`), so this worker does.
         listener: the status listener; None: there is no status address.
         counters: the user's counters; None: there are none.
+        stacks: where the arbiter finds this worker's stacks; None: nowhere.
 
     Attributes:
         heartbeat: to be called now and then, from `serve` on: there was no thread to be had, and
@@ -67,6 +72,7 @@ class WorkerSide:
         claims_itself: bool = False,
         listener: StatusListener | None = None,
         counters: UserCounters | None = None,
+        stacks: Stacks | None = None,
     ) -> None:
         self.settings = settings
         self.started = started
@@ -78,6 +84,8 @@ class WorkerSide:
         self._claims_itself = claims_itself
         self._listener = listener
         self._counters = counters
+        self._stacks = stacks
+        self._looker: Looker | None = None
         self._age = self._capacity = 0
         self._has_slot = False
 
@@ -105,6 +113,7 @@ class WorkerSide:
         self._has_slot = attached.take_over(
             board, claim, self._age, self._capacity, prepare=prepare
         )
+        self._keep_stacks("")  # the slot's last worker may have left some
 
     def seek(self) -> None:
         """Take over a slot if it has none: one that the arbiter has claimed for this worker since
@@ -120,6 +129,8 @@ class WorkerSide:
 
     def leave(self, cause: str) -> None:
         """Count this worker's end. It leaves, and knows the cause: one of exits.CAUSES."""
+        if self._looker is not None:
+            self._looker.finish()
         self.seek()  # the slot may have been claimed since it last looked
         if self._board is not None and self._claim is not None:
             self._board.exit(self._claim, cause)
@@ -151,9 +162,39 @@ class WorkerSide:
         set_for_this_process(take)
         app = StatusApp(self.settings, take, warn)
         self._add_tasks(self._board, sampler, warn, push and (lambda: push(take)))
-        if self._listener is not None or push is not None or not self._has_slot:
+        tells = push is not None or self.settings.slow is not None
+        if self._listener is not None or tells or not self._has_slot:
             self._start_thread(self._board, app, arbiter.pid, warn)
         return app
+
+    def look_with(self, finder: Finder, tell: Warn) -> None:
+        """Look at requests that take long from now on.
+
+        Args:
+            finder: finds where they stand.
+            tell: logs a warning, each time.
+        """
+        frames.load()
+        slow, keep = self.settings.slow, self._keep_stacks
+        if slow is None:
+            self._looker = Looker(attached, finder, keep)
+        else:
+            self._looker = SlowLooker(attached, finder, keep, slow=slow, tell=tell)
+
+    def abort(self, interrupted: Interrupted) -> None:
+        """Keep what the requests in flight are doing, also when they end: SIGABRT is the arbiter's
+        timeout, and kills this worker."""
+        attached.keep_current()
+        if self._looker is not None:
+            self._looker.abort(interrupted)
+
+    def _look(self) -> float | None:
+        watched.look()
+        return None if self._looker is None else self._looker.look()
+
+    def _keep_stacks(self, text: str) -> None:
+        if self._stacks is not None and self._claim is not None:
+            self._stacks.keep(self._claim.slot, text)
 
     def _add_tasks(
         self, board: Scoreboard, sampler: Sampler, warn: Warn, push: Callable[[], None] | None
@@ -176,7 +217,8 @@ class WorkerSide:
         if self._listener is not None:
             status.load()
         sock = self._listener and self._listener.sock
-        server = StatusServer(sock, app, warn, parent, partial(self._turn, board, warn))
+        turn = partial(self._turn, board, warn)
+        server = StatusServer(sock, app, warn, parent, turn, self._look)
         try:
             server.start()
         except RuntimeError as error:  # the system's limit of threads

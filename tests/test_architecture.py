@@ -21,6 +21,7 @@ ROOMS = [
     {"wrapping"},
     {"worker_classes", "middleware", "last_data_recv", "watcher", "arbiter_side"},
     {"handover", "worker_side"},
+    {"looking"},
     {"counting"},
     {"status"},
     {"exporters"},
@@ -51,6 +52,13 @@ FOLDERS = {
         {"base", "ending"},
     ],
     "watcher": [{"__init__"}, {"answers", "tail"}, {"pages"}, {"sampling"}, {"aggregate"}],
+    "looking": [
+        {"watched", "stacks"},
+        {"looker", "tasks", "calls", "greenlets"},
+        {"threads", "pools", "chains"},
+        {"flight"},
+        {"frames", "__init__"},
+    ],
     "counting": [
         {"attached", "connection", "slots", "wsgi", "asgi", "queue_header"},
         {"request"},

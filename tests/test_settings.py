@@ -27,6 +27,7 @@ DEFAULTS = {
     "max_workers": 1024,
     "counters": None,
     "current": True,
+    "slow": None,
     "defer_accept": False,
     "queue_header": False,
     "ready": None,
@@ -96,6 +97,9 @@ GOOD = [
     ("current", False, "off", False),
     ("defer_accept", True, "on", True),
     ("queue_header", True, "1", True),
+    ("slow", 10, "10", 10.0),
+    ("slow", "0.1", " 0.1 ", 0.1),
+    ("slow", None, "", None),
     ("ready", "/ready", " /ready ", "/ready"),
     ("ready", None, "", None),
     ("ready_above", 2, "2", 2.0),
@@ -258,6 +262,7 @@ BAD = {
     "defer_accept": (["5 s", None, 7], "on or off"),
     "queue_header": (["X-Request-Start", None, ()], "on or off"),
     "ready": (["ready", "/", "/a b", "/a?b", 7, True], "such as /ready"),
+    "slow": (["high", "0", 0.09, -1, "nan", "inf", 86401, True, []], "seconds from 0.1 to 86400"),
     "ready_above": (["high", "-1", -0.1, "nan", "inf", "1001", True, []], "from 0 to 1000"),
 }
 BAD_ONES = [(name, value, takes) for name, (values, takes) in BAD.items() for value in values]

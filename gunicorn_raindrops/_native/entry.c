@@ -4,7 +4,13 @@
 
 #include "atomic.h"
 
-enum { FIRST = 1, WORDS = sizeof(struct grd_entry) / 8, HEAD = 3, TRIES = 8 };
+enum {
+	FIRST = 1,
+	HEAD = 3,
+	WORDS = offsetof(struct grd_entry, looked) / 8,         /* of the request */
+	WHERE_WORDS = sizeof(((struct grd_entry *)0)->where) / 8,
+	TRIES = 8
+};
 
 _Static_assert(offsetof(struct grd_entry, began) == 8 * FIRST, "turn is the word before");
 _Static_assert(offsetof(struct grd_entry, text) == 8 * HEAD, "text begins a word");
@@ -46,15 +52,46 @@ void grd_entry_end(struct grd_entry *entry)
 	grd_store_relaxed(&entry->began, 0);
 }
 
-static int copy_one(struct grd_entry *copy, const struct grd_entry *entry)
+int grd_entry_look(struct grd_entry *entry, uint64_t began, const char *where, size_t size)
+{
+	uint64_t turn = grd_load_relaxed(&entry->turn), words[WHERE_WORDS] = {0};
+
+	if (grd_load_relaxed(&entry->began) != began)
+		return 0;
+	memcpy(words, where, least(size, sizeof(words) - 1));
+	grd_store_relaxed(&entry->looked, turn | 1);
+	/* a process that sees one of these words sees that they are being written as well */
+	grd_fence_release();
+	for (int i = 0; i < WHERE_WORDS; i++)
+		grd_store_relaxed((uint64_t *)entry->where + i, words[i]);
+	grd_store_release(&entry->looked, turn);
+	return 1;
+}
+
+/* What the request of this turn was doing, if it was looked at. */
+static void copy_where(struct grd_entry *copy, const struct grd_entry *entry)
+{
+	uint64_t looked = grd_load_acquire(&entry->looked), words[WHERE_WORDS];
+
+	for (int i = 0; i < WHERE_WORDS; i++)
+		words[i] = grd_load_relaxed((const uint64_t *)entry->where + i);
+	grd_fence_acquire();
+	if (looked != copy->turn || grd_load_relaxed(&entry->looked) != looked)
+		memset(words, 0, sizeof(words));
+	copy->looked = looked;
+	memcpy(copy->where, words, sizeof(words));
+}
+
+int grd_entry_copy(struct grd_entry *copy, const struct grd_entry *entry)
 {
 	uint64_t words[WORDS];
 
 	words[0] = grd_load_acquire(&entry->turn);
 	for (int i = FIRST; i < WORDS; i++)
 		words[i] = grd_load_relaxed((const uint64_t *)entry + i);
-	grd_fence_acquire();
 	memcpy(copy, words, sizeof(words));
+	copy_where(copy, entry);
+	grd_fence_acquire();
 	return !(words[0] & 1) && grd_load_relaxed(&entry->turn) == words[0];
 }
 
@@ -82,7 +119,7 @@ int grd_entry_oldest(struct grd_entry *copy, const struct grd_entry *entries)
 
 		if (!oldest)
 			break;
-		if (copy_one(copy, oldest) && copy->began == began)
+		if (grd_entry_copy(copy, oldest) && copy->began == began)
 			return 1;
 	}
 	*copy = (struct grd_entry){0};

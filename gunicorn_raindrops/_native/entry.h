@@ -1,9 +1,15 @@
-/* The entries of a slot: method, path and begin of a few of its requests in flight.
+/* The entries of a slot: method, path and begin of a few of its requests in flight, and what those
+ * that are slow were last seen doing.
  *
  * An entry is a seqlock with one writer at a time: the thread or request that has reserved it. Its
  * turn is odd while it is written. A reader takes a copy only if the turn was even, and the same
  * before and after; a writer that is killed in between leaves nothing to be read. A request ends by
  * one store: `began` becomes 0.
+ *
+ * What it was doing is a second seqlock, written by the owner's status thread, about once a second
+ * and only for a slow request. `looked` is the turn of the entry that was looked at. So a text is of
+ * no later request, and a begin need not clear it. The thread holds the GIL, so the entry keeps its
+ * request meanwhile.
  *
  * There is no room for a query string, a header or a body. */
 #ifndef GRD_ENTRY_H
@@ -34,6 +40,13 @@ static inline int grd_entry_reserve(uint32_t *taken)
 
 void grd_entry_begin(struct grd_entry *entry, uint64_t now, struct grd_line line);
 void grd_entry_end(struct grd_entry *entry);
+
+/* Say what the request was doing that began at this instant; 0 if the entry has another one. The
+ * text is cut to the room for it. */
+int grd_entry_look(struct grd_entry *entry, uint64_t began, const char *where, size_t size);
+
+/* Copy an entry; 0 if it was just being written. */
+int grd_entry_copy(struct grd_entry *copy, const struct grd_entry *entry);
 
 /* Copy the request that began first; 0 if there is none. */
 int grd_entry_oldest(struct grd_entry *copy, const struct grd_entry *entries);

@@ -30,7 +30,7 @@
  * busy, busy_turn, busy_step: see busy.h. exited: any process that counts an end, by compare-and-swap.
  * turned, late: stored by the owner's status thread, each for itself (relaxed); turned is 0 until it
  *     has had a turn.
- * entries: a seqlock each, written by the owner's threads; see entry.h.
+ * entries: two seqlocks each, written by the owner's threads; see entry.h.
  * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
  * marks: see marks.h. untracked, wanted: see tally.h. exits, kills: only added to, by arbiters and workers (relaxed).
  * used: raised before a slot is claimed, so a reader that sees an owner looks far enough; a reader
@@ -52,9 +52,9 @@
 
 /* cffi: begin */
 enum {
-	GRD_LAYOUT_VERSION = 5,
-	GRD_HEADER_SIZE = 4096,         /* bytes before the first slot */
-	GRD_SLOT_SIZE = 12288,
+	GRD_LAYOUT_VERSION = 6,
+	GRD_HEADER_SIZE = 8192,         /* bytes before the first slot */
+	GRD_SLOT_SIZE = 16384,
 	GRD_TALLIES = 20,               /* of processes that count workers without a slot */
 	GRD_WANTS = 4,                  /* of arbiters: two during an upgrade */
 	GRD_MAX_SLOTS = 65536           /* whatever a header says: reading costs memory for each */
@@ -110,7 +110,8 @@ enum {
 	GRD_RESPONSE_CLASSES = 5,       /* 1xx to 5xx */
 	GRD_ENTRIES = 32,               /* of a slot; requests beyond these have none */
 	GRD_ENTRY_METHOD = 20,          /* bytes of a method at most; the longest of RFC 9110 has 7 */
-	GRD_ENTRY_TEXT = 104            /* bytes of method and path together */
+	GRD_ENTRY_TEXT = 104,           /* bytes of method and path together */
+	GRD_ENTRY_WHERE = 120           /* bytes of what it was doing, with a NUL */
 };
 
 struct grd_histogram {          /* see histogram.h */
@@ -131,6 +132,8 @@ struct grd_entry {              /* a request in flight, see entry.h */
 	uint8_t cut;            /* the path was longer than that */
 	uint8_t spare[5];
 	char text[GRD_ENTRY_TEXT];      /* bytes as the server has them, mostly UTF-8 */
+	uint64_t looked;        /* the turn whose request `where` is about; odd while it is written */
+	char where[GRD_ENTRY_WHERE];    /* the line that this request stood at when it was looked at */
 };
 
 struct grd_kill {               /* a worker that was killed; the last few are kept */
@@ -245,7 +248,9 @@ GRD_AT(grd_entry, method, 16);
 GRD_AT(grd_entry, path, 17);
 GRD_AT(grd_entry, cut, 18);
 GRD_AT(grd_entry, text, 24);
-GRD_SIZE(grd_entry, 128);
+GRD_AT(grd_entry, looked, 128);
+GRD_AT(grd_entry, where, 136);
+GRD_SIZE(grd_entry, 256);
 _Static_assert(GRD_ENTRY_METHOD < GRD_ENTRY_TEXT && GRD_ENTRY_TEXT <= UINT8_MAX,
 	       "lengths fit into a byte");
 
@@ -258,7 +263,7 @@ GRD_AT(grd_kill, in_flight, 28);
 GRD_AT(grd_kill, age, 32);
 GRD_AT(grd_kill, took, 40);
 GRD_AT(grd_kill, entry, 48);
-GRD_SIZE(grd_kill, 176);
+GRD_SIZE(grd_kill, 304);
 
 GRD_AT(grd_marks, level, 0);
 GRD_AT(grd_marks, seconds, 64);
@@ -286,13 +291,13 @@ GRD_AT(grd_header, used, 104);
 GRD_AT(grd_header, exits, 112);
 GRD_AT(grd_header, kills, 160);
 GRD_AT(grd_header, killed, 168);
-GRD_AT(grd_header, marks, 1600);
-GRD_AT(grd_header, untracked, 3712);
-GRD_AT(grd_header, wanted, 4032);
+GRD_AT(grd_header, marks, 2624);
+GRD_AT(grd_header, untracked, 4736);
+GRD_AT(grd_header, wanted, 5056);
 GRD_LENGTH(grd_header, exits, 6);
 GRD_LENGTH(grd_header, killed, 8);
 _Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "the level has a line of its own");
-_Static_assert(sizeof(struct grd_header) <= GRD_HEADER_SIZE, "the header is one page");
+_Static_assert(sizeof(struct grd_header) <= GRD_HEADER_SIZE, "the header is two pages");
 
 GRD_AT(grd_slot, owner, 0);
 GRD_AT(grd_slot, start, 8);

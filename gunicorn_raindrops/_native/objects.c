@@ -1,6 +1,7 @@
 /* The module `_objects`: multi-phase initialization (PEP 489), a state per module. */
 #include "objects.h"
 
+#include "flights.h"
 #include "steps.h"
 
 void grd_view_show(struct grd_view *view, char *base, PyObject *keep)
@@ -85,7 +86,7 @@ static int execute(PyObject *module)
 			return -1;
 		Py_DECREF(type);
 	}
-	return grd_add_steps(module);
+	return grd_add_steps(module) || grd_add_flights(module) ? -1 : 0;
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)

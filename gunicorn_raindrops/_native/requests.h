@@ -12,6 +12,16 @@
 #include "entry.h"
 #include "layout.h"
 
+enum { GRD_OVER = 64 };                 /* slow requests that have ended, until they are fetched */
+
+/* A request that the process which counts it knows of. */
+struct grd_flight {
+	uint64_t ticket;        /* also of one that was begun without */
+	uint64_t thread;        /* that has begun it; 0: it has no entry */
+	uint64_t age;           /* ns */
+	struct grd_entry entry;
+};
+
 /* A slot as its owner holds it. Memory that forks is the child's as well, so a held slot records
  * how many forks are behind the process that took it over. In any later process it counts nothing.
  * A child thus never ends its parent's requests, and learns at its own first request that it needs
@@ -20,7 +30,11 @@ struct grd_held {
 	struct grd_header *header;
 	struct grd_slot *slot;
 	uint64_t forks;
+	struct grd_entry *entries;      /* the slot's, or private ones */
 	uint32_t reserved;      /* entries, a bit each */
+	uint64_t threads[GRD_ENTRIES];  /* that have begun the request of an entry: pthread_self */
+	uint64_t slow;          /* ns; a request that lasts so long is kept when it ends; 0: none is */
+	uint64_t ended;         /* how many were kept since they were fetched */
 };
 
 uint64_t grd_forks(void);               /* behind this process, since the first such question */
@@ -36,7 +50,8 @@ struct grd_held *grd_attached(void);
 void grd_state(uint32_t state);
 void grd_capacity(uint64_t capacity);
 
-/* Whether requests in flight are shown from now on: methods and paths. */
+/* Whether the requests in flight of slots that are held from now on are shown: methods and paths.
+ * If not, those of the attached slot are kept in this process's own memory. */
 void grd_show_current(int show);
 
 /* Keep from now on what this process's requests in flight were, also when they end: it is aborted,
@@ -73,6 +88,23 @@ void grd_held_state(struct grd_held *held, uint32_t state);
 void grd_held_fail(struct grd_held *held);      /* a request that has ended was an error */
 int grd_held_open(struct grd_held *held);       /* a websocket; whether it counts */
 void grd_held_close(struct grd_held *held);
+
+/* List those with an entry that have lasted so long, ns, in no order; return how many. */
+int grd_flights(const struct grd_held *held, uint64_t least, struct grd_flight flights[GRD_ENTRIES]);
+
+/* Say what a request was doing; 0 if it is over. */
+int grd_say_where(const struct grd_held *held, uint64_t ticket, const char *where, size_t size);
+
+/* Keep the requests of the attached slot that end after so long, ns, from now on. */
+void grd_keep_slow(uint64_t slow);
+
+/* Fetch those that have ended since the last time, at most GRD_OVER; return how many there were. */
+uint64_t grd_fetch_over(struct grd_flight flights[GRD_OVER]);
+
+uint64_t grd_ticket_age(uint64_t ticket);       /* ns since its request began */
+
+/* How many requests are in flight, with an entry or without. */
+uint64_t grd_in_flight(const struct grd_held *held);
 
 /* How long a request of this process waited before it began, by source. */
 void grd_queued_socket(uint64_t ns);

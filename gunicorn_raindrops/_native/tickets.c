@@ -1,4 +1,5 @@
 /* A held slot as a Python object: the base type of a process's slot where no arbiter gives one. */
+#include "flights.h"
 #include "steps.h"
 
 struct tickets {
@@ -103,6 +104,16 @@ static PyObject *close_websocket(PyObject *self, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
+static PyObject *flights(PyObject *self, PyObject *age)
+{
+	return grd_list_flights(held_by(self), age);
+}
+
+static PyObject *say_where(PyObject *self, PyObject *args)
+{
+	return grd_note_where(held_by(self), args);
+}
+
 static PyMethodDef methods[] = {
 	{"_hold", hold, METH_VARARGS,
 	 "_hold($self, header, slot, keep, /)\n--\n\n"
@@ -121,6 +132,10 @@ static PyMethodDef methods[] = {
 	{"open", open_websocket, METH_NOARGS,
 	 "open($self, /)\n--\n\nCount an open websocket; return whether it counts."},
 	{"close", close_websocket, METH_NOARGS, "close($self, /)\n--\n\nCount one no longer."},
+	{"flights", flights, METH_O,
+	 "flights($self, age, /)\n--\n\nReturn slow requests, as the module's function does."},
+	{"say_where", say_where, METH_VARARGS,
+	 "say_where($self, ticket, where, /)\n--\n\nSay what a request is doing, as the module's does."},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -10,15 +10,30 @@ from collections.abc import Callable
 from functools import partial
 
 from .._native import _objects
-from .._native._objects import keep_current, set_capacity, show_current, turned
+from .._native._objects import (
+    fetch_over,
+    flights,
+    in_flight,
+    keep_current,
+    keep_slow,
+    say_where,
+    set_capacity,
+    show_current,
+    turned,
+)
 from ..mapping import location_of
 from ..scoreboard.board import FINISHING, READY, Claim, Scoreboard
 
 __all__ = [
     "AttachedSlot",
+    "fetch_over",
     "finishing",
+    "flights",
+    "in_flight",
     "keep_current",
+    "keep_slow",
     "ready",
+    "say_where",
     "set_capacity",
     "show_current",
     "take_over",

@@ -99,19 +99,19 @@ class Request:
     Its steps may be taken in different threads, one at a time.
     """
 
-    __slots__ = ("_held", "_phase", "_ticket")
+    __slots__ = ("_held", "_phase", "ticket")
 
     def __init__(self, held: HeldSlot, ticket: int) -> None:
         """Go on with a request that was begun in the slot `held`."""
         self._held = held
-        self._ticket = ticket
+        self.ticket = ticket
         self._phase = CALLING
 
     def respond(self) -> None:
         """Go from calling to writing."""
         if self._phase == CALLING:
             self._phase = WRITING
-            self._held.respond(self._ticket)
+            self._held.respond(self.ticket)
 
     def end(self, hundreds: int, failed: bool = False) -> None:
         """End it.
@@ -123,10 +123,10 @@ class Request:
         """
         phase, self._phase = self._phase, ENDED
         if phase != ENDED:
-            self._held.end(self._ticket, phase | hundreds | (_objects.ERROR if failed else 0))
+            self._held.end(self.ticket, phase | hundreds | (_objects.ERROR if failed else 0))
 
     def cancel(self) -> None:
         """Take it back: it never reached the application."""
         phase, self._phase = self._phase, ENDED
         if phase != ENDED:
-            self._held.end(self._ticket, phase | _objects.CANCELLED)
+            self._held.end(self.ticket, phase | _objects.CANCELLED)

@@ -129,10 +129,18 @@ class SlotOfProcess:
 
 
 class BoardSlotOfProcess(SlotOfProcess):
-    """The held slot in a scoreboard; a process that finds none free is counted as untracked."""
+    """The held slot in a scoreboard; a process that finds none free is counted as untracked.
 
-    def __init__(self, board: Scoreboard) -> None:
+    Args:
+        board: the scoreboard.
+        holds: called with the slot that a process has taken over, at its first request.
+    """
+
+    def __init__(
+        self, board: Scoreboard, holds: Callable[[BoardSlot], object] = lambda slot: None
+    ) -> None:
         super().__init__(partial(_hold, board))
+        self._holds = holds
         self._board = board
         self._untracked: dict[int, object] = {}
 
@@ -142,8 +150,11 @@ class BoardSlotOfProcess(SlotOfProcess):
             token = object()
             if self._untracked.setdefault(behind, token) is token:
                 self._board.add_untracked(1)
-        elif self._untracked.pop(behind, None) is not None:
-            self._board.add_untracked(-1)
+        else:
+            if self._untracked.pop(behind, None) is not None:
+                self._board.add_untracked(-1)
+            if isinstance(held, BoardSlot):
+                self._holds(held)
         return held
 
 

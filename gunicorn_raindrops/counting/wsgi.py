@@ -165,6 +165,11 @@ class Body:
             self._exchange.sent = True
         return chunk
 
+    @property
+    def ticket(self) -> int:
+        """The request's ticket."""
+        return self._exchange.ticket
+
     def close(self) -> None:
         """Close what the application returned, as often as the server does."""
         close = getattr(self._body, "close", None)

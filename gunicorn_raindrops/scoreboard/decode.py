@@ -34,12 +34,18 @@ def request(words: Any, took: int) -> RequestRecord | None:
         method=_text(text[:method]),
         path=_text(path) + (CUT if words.cut else ""),
         seconds=took / 1e9,
+        where=_line(ffi.buffer(words.where)[:]),
     )
 
 
 def _text(found: bytes) -> str:
     """Return bytes as text; the end may be half a character."""
     return found.decode(errors="ignore")
+
+
+def _line(found: bytes) -> str | None:
+    """Return a text that a NUL ends, in one line; None if there is none."""
+    return "".join(filter(str.isprintable, _text(found.partition(b"\0")[0]))) or None
 
 
 class Integers:

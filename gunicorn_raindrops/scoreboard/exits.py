@@ -66,11 +66,14 @@ def describe(killed: KillRecord) -> str:
         return f"{line}, idle"
     request = ascii(f"{killed.current.method} {killed.current.path}")
     line += f" in {request}, {killed.current.seconds:.1f} s after its begin"
+    if killed.where is not None:
+        line += f", at {killed.where}"
     others = killed.in_flight - 1
     return f"{line}, the oldest of {killed.in_flight} requests" if others > 0 else line
 
 
 def _decode(killed: Any) -> KillRecord:
+    current = decode.request(killed.entry, killed.took)
     return KillRecord(
         time=killed.time / 1e9,
         slot=killed.slot,
@@ -78,5 +81,6 @@ def _decode(killed: Any) -> KillRecord:
         age=killed.age,
         cause=_NAMES.get(killed.cause, KILLED),
         in_flight=killed.in_flight,
-        current=decode.request(killed.entry, killed.took),
+        current=current,
+        where=None if current is None else current.where,
     )

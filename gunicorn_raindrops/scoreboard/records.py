@@ -14,11 +14,13 @@ SOCKET, HEADER = "socket", "header"
 @dataclass(frozen=True)
 class RequestRecord:
     """A request in flight, as a line of an access log has it. `path` has no query string;
-    `seconds` have passed since its begin."""
+    `seconds` have passed since its begin. `where` is what it was doing when it was last looked at,
+    FILE:LINE in FUNCTION; None if nobody has looked, or it cannot be told."""
 
     method: str
     path: str
     seconds: float
+    where: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class SlotRecord:
 @dataclass(frozen=True)
 class KillRecord:
     """A worker that was killed. `time` is Unix time; `current` is its oldest request and how long
-    that had run, None if the worker was idle; `in_flight` counts all of its requests."""
+    that had run, None if the worker was idle; `in_flight` counts all of its requests. `where` is
+    what the oldest one was doing."""
 
     time: float
     slot: int
@@ -58,6 +61,7 @@ class KillRecord:
     cause: str
     in_flight: int
     current: RequestRecord | None
+    where: str | None = None
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,8 @@ class StatusServer:
         warn: called with a line when something fails.
         arbiter: the pid of this process's parent; when that dies, the listener is closed.
         tick: called once a second, with the seconds by which that is late.
+        look: called after it; returns in how many seconds it is to be called before the next one,
+            None for then.
     """
 
     def __init__(
@@ -108,12 +110,14 @@ class StatusServer:
         warn: Callable[[str], None],
         arbiter: int,
         tick: Callable[[float], object] | None = None,
+        look: Callable[[], float | None] | None = None,
     ) -> None:
         self._listener = listener
         self._app = app
         self._boundary = Boundary(warn)
         self._tick = tick
-        self._tick_at = _now()
+        self._look = look
+        self._tick_at = self._look_at = _now()
         self._listening = True
         self._is_polled = False
         self._connections: dict[int, Connection] = {}
@@ -184,6 +188,8 @@ class StatusServer:
             if late >= 0:
                 self._tick_at += late + TICK_SECONDS
                 self._each_second(late)
+            if self._look is not None and self._look_at <= _now():
+                self._look_around(self._look)
         finally:
             self._answering = False
 
@@ -201,6 +207,10 @@ class StatusServer:
         tick = self._tick
         if tick is not None:
             self._boundary.run("what is due each second failed", lambda: tick(late), None)
+
+    def _look_around(self, look: Callable[[], float | None]) -> None:
+        ahead = self._boundary.run("looking at slow requests failed", look, None)
+        self._look_at = self._tick_at if ahead is None else min(_now() + ahead, self._tick_at)
 
     def _notice_listener(self) -> None:
         """Wait for clients, if the listener is open by now: any worker may have opened it."""
@@ -229,6 +239,8 @@ class StatusServer:
         deadlines = [connection.deadline for connection in self._connections.values()]
         if self._tick is not None or not self._is_polled:
             deadlines.append(self._tick_at)
+        if self._look is not None:
+            deadlines.append(self._look_at)
         return max(0.0, min(deadlines) - _now()) * 1000 + 1 if deadlines else None
 
     def _accept(self) -> None:

@@ -6,6 +6,7 @@ the request hooks do nothing.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import signal
 import sys
@@ -15,7 +16,10 @@ from typing import Any
 from .._native._objects import ERROR
 from ..counting import asgi, attached
 from ..counting.attached import AttachedSlot
+from ..counting.queue_header import QueueHeader
 from ..counting.request import ENDED
+from ..looking.flight import Finder
+from ..looking.tasks import OfTasks
 from ..status import expose
 from ..status.app import StatusApp
 from .base import Strategy, before, in_place_of
@@ -82,6 +86,14 @@ class AroundASGI(Strategy):
         """See Strategy."""
         worker.asgi = in_place_of(worker.asgi, self.around(worker.asgi, app))
 
+    def finder(self, worker: Any) -> Finder:
+        """See Strategy."""
+        return OfTasks(lambda: self.loop_of(worker))
+
+    def loop_of(self, worker: Any) -> Any:
+        """Return the loop that a worker runs; None where it is not there yet."""
+        return worker.loop
+
     def around(self, application: asgi.App, app: StatusApp | None) -> asgi.App:
         """Wrap an ASGI application."""
         held, header = AttachedSlot(), self._header
@@ -109,6 +121,14 @@ class Uvicorn(AroundASGI):
     still the one that connected."""
 
     abort = "handle_abort"
+
+    def __init__(self, header: QueueHeader | None = None) -> None:
+        super().__init__(header)
+        self._loop: Any = None
+
+    def loop_of(self, worker: Any) -> Any:
+        """See AroundASGI. The server loads its application on the loop."""
+        return self._loop
 
     @staticmethod
     def exchange() -> type[asgi.Exchange]:
@@ -159,6 +179,7 @@ class Uvicorn(AroundASGI):
 
         def load_and_wrap() -> None:
             load()
+            self._loop = asyncio.get_running_loop()
             config.loaded_app = self.around(config.loaded_app, app)
 
         config.load = load_and_wrap

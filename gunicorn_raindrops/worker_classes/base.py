@@ -15,6 +15,7 @@ from typing import Any
 from .._native._objects import StandIn
 from ..counting import attached
 from ..counting.queue_header import QueueHeader
+from ..looking.flight import Finder, Nothing
 from ..status.app import StatusApp
 
 Application = Callable[..., Any]
@@ -62,6 +63,10 @@ class Strategy:
             app: answers the status on the application's own listeners; None: nothing does.
         """
         raise NotImplementedError
+
+    def finder(self, worker: Any) -> Finder:
+        """Return what finds where requests of the worker stand."""
+        return Nothing()
 
     def begin(self, req: Any) -> None:
         """Begin a request, in `pre_request`."""

@@ -8,6 +8,7 @@ wrapper of the application sees the whole of a request.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,6 +17,9 @@ from ..counting.attached import AttachedSlot
 from ..counting.outcome import class_of
 from ..counting.queue_header import QueueHeader
 from ..counting.request import Request, begin_ticket
+from ..looking.calls import OfCall
+from ..looking.flight import Finder
+from ..looking.greenlets import OfGreenlets, Running
 from ..status import expose
 from ..status.app import StatusApp
 from .base import Application, HookedStrategy, Strategy, in_place_of
@@ -35,6 +39,8 @@ class Greenlets(HookedStrategy):
         super().__init__(header)
         self._held = AttachedSlot()
         self._request: ContextVar[Request | None] = ContextVar("raindrops", default=None)
+        self._running: dict[int, Running] = {}
+        self._current: Callable[[], Any] = sys.modules["greenlet"].getcurrent
 
     @staticmethod
     def answers_exit(error: BaseException) -> bool:
@@ -45,17 +51,27 @@ class Greenlets(HookedStrategy):
     def begin(self, req: Any) -> None:
         """See Strategy."""
         self._cancel()
-        ticket = super().begin(req)
+        self._start(super().begin(req), req.method, req.path)
+
+    def _start(self, ticket: int, method: str, path: str) -> None:
         self._request.set(Request(self._held, ticket))
+        self._running[ticket] = Running(self._current(), method, path)
+
+    def _take(self) -> Request | None:
+        """Return the request of this greenlet, which is over."""
+        request = self._request.get()
+        if request is not None:
+            self._request.set(None)
+            self._running.pop(request.ticket, None)
+        return request
 
     def end(self, worker: Any, resp: Any, error: BaseException | None) -> None:
         """See Strategy."""
         if not worker.alive:
             attached.finishing()
-        request = self._request.get()
+        request = self._take()
         if request is None:
             return
-        self._request.set(None)
         error = own_error(error)
         if resp is None:
             request.cancel()
@@ -66,10 +82,13 @@ class Greenlets(HookedStrategy):
             request.end(class_of(status), failed)
 
     def _cancel(self) -> None:
-        request = self._request.get()
+        request = self._take()
         if request is not None:
-            self._request.set(None)
             request.cancel()
+
+    def finder(self, worker: Any) -> OfGreenlets:
+        """See Strategy."""
+        return OfGreenlets(self._running)
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
@@ -104,6 +123,10 @@ class AroundWSGI(Strategy):
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
         worker.wsgi = in_place_of(worker.wsgi, self.around(worker.wsgi, app))
+
+    def finder(self, worker: Any) -> Finder:
+        """See Strategy."""
+        return OfCall()
 
     def around(self, application: Application, app: StatusApp | None) -> Application:
         """Wrap a WSGI application."""

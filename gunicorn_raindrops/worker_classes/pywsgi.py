@@ -11,7 +11,6 @@ from typing import Any
 
 from ..counting import wsgi
 from ..counting.outcome import class_of_code
-from ..counting.request import Request
 from ..status import expose
 from ..status.app import StatusApp
 from .greenlets import Greenlets
@@ -30,8 +29,8 @@ class PyWSGI(Greenlets):
 
     def start(self, environ: Any) -> None:
         """Begin the request of this greenlet."""
-        ticket = self._held.begin(*wsgi.line_of(environ))
-        self._request.set(Request(self._held, ticket))
+        method, path = wsgi.line_of(environ)
+        self._start(self._held.begin(method, path), method, path)
         if self._header is not None:
             self._header.record_environ(expose.as_it_came(environ))
 
@@ -42,10 +41,9 @@ class PyWSGI(Greenlets):
             handler: gevent's. A code below 0 was sent before the client went.
             error: what the application has raised.
         """
-        request = self._request.get()
+        request = self._take()
         if request is None:
             return
-        self._request.set(None)
         hundreds = class_of_code(abs(handler.code)) if handler.response_length else 0
         request.end(hundreds, isinstance(error, Exception) or (error is not None and hundreds == 5))
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..counting import attached, connection, request
+from ..looking.threads import OfThread
 from ..status import expose
 from ..status.app import StatusApp
 from .base import Application, HookedStrategy, in_place_of
@@ -59,6 +60,10 @@ class Threads(HookedStrategy):
         after = request.respond if app is None else None
         worker.wsgi = in_place_of(application, counted, after=after)
         self._hold_connections(worker)
+
+    def finder(self, worker: Any) -> OfThread:
+        """See Strategy."""
+        return OfThread()
 
     def _hold_connections(self, worker: Any) -> None:
         """Count the connections that threads have in hand. gunicorn looks these methods up on the

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from ..counting import attached, wsgi
@@ -19,6 +20,8 @@ from ..counting.attached import AttachedSlot
 from ..counting.outcome import class_of_code
 from ..counting.queue_header import QueueHeader
 from ..counting.request import HeldSlot, Request
+from ..looking.flight import Finder
+from ..looking.tasks import Known, OfTasks
 from ..status.app import StatusApp
 from .base import in_place_of
 from .greenlets import AroundWSGI
@@ -57,12 +60,14 @@ class Tornado(AroundWSGI):
     the status."""
 
     exchange = Exchange
+    _is_tornados = False
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
         tornado = sys.modules["tornado.web"], sys.modules["tornado.wsgi"]
         capacity = 1
-        if isinstance(worker.wsgi, tornado[0].Application):
+        self._is_tornados = isinstance(worker.wsgi, tornado[0].Application)
+        if self._is_tornados:
             count(worker.wsgi, AttachedSlot(), self._header)
             capacity = super().capacity(worker)
         elif isinstance(worker.wsgi, tornado[1].WSGIContainer):
@@ -74,6 +79,32 @@ class Tornado(AroundWSGI):
         else:
             super().wrap(worker, app)
         attached.set_capacity(capacity)
+
+    def finder(self, worker: Any) -> Finder:
+        """See Strategy."""
+        if self._is_tornados:
+            return OfTasks(lambda: _loop_of(worker), of_handler)
+        return super().finder(worker)
+
+
+def _loop_of(worker: Any) -> Any:
+    """Return the loop that a worker runs; None where it is not there yet."""
+    loop = vars(worker).get("ioloop")
+    return None if loop is None else loop.asyncio_loop
+
+
+def of_handler(frame: FrameType) -> Known | None:
+    """Return the request that a frame handles: tornado.web.RequestHandler._execute."""
+    if frame.f_code is not sys.modules["tornado.web"].RequestHandler._execute.__code__:
+        return None
+    request = vars(frame.f_locals["self"]).get("request")
+    if request is None or _REQUEST not in vars(request.connection):
+        return None
+    counted: Request = vars(request.connection)[_REQUEST]
+    return Known(counted.ticket, request.method, request.path)
+
+
+_REQUEST = "raindrops_request"
 
 
 def count(application: Any, held: HeldSlot, header: QueueHeader | None = None) -> None:
@@ -111,6 +142,7 @@ class Delegate:
                     self._peer(), ((name.upper(), value) for name, value in headers.get_all())
                 )
             connection = self._connection
+            setattr(connection, _REQUEST, self._request)
             connection.write_headers = self._around(connection.write_headers, self._respond)
             connection.finish = self._around(connection.finish, self._end)
             connection.detach = self._detached(connection.detach)

@@ -177,6 +177,10 @@ def distribution(*seconds):
         return histogram.read()
 
 
+KILLED = KillRecord(
+    *(1e9, 0, 11, 1, "timeout", 2, RequestRecord("GET", "/slow", 30.5, "/app.py:3 in f")),
+    where="/app.py:3 in f",
+)
 TIMED = dataclasses.replace(
     SNAPSHOT,
     workers=(
@@ -187,7 +191,7 @@ TIMED = dataclasses.replace(
     queue_ignored=3,
     busy_seconds=(2.5, 0.5),
     exits={"killed": 2, "graceful": 1},
-    killed=(KillRecord(1e9, 0, 11, 1, "timeout", 2, RequestRecord("GET", "/slow", 30.5)),),
+    killed=(KILLED,),
     marks={"10s": Marks(2, 1, 5, 4), "since": Marks(3, 1, None)},
     reads_headers=True,
 )
@@ -203,12 +207,16 @@ def test_times_in_json():
     assert (queue["header"]["count"], queue["header"]["p99"], queue["ignored"]) == (0, None, 3)
     assert body["busy_seconds"] == 3.0
     assert body["workers"][0]["busy_seconds"] == 2.5
-    assert body["workers"][0]["current"] == {"method": "GET", "path": "/x", "seconds": 0.25}
+    current = {"method": "GET", "path": "/x", "seconds": 0.25, "where": None}
+    assert body["workers"][0]["current"] == current
     assert body["exits"] == {"killed": 2, "graceful": 1}
     assert body["killed"] == [
         {
             "time": 1e9, "slot": 0, "pid": 11, "age": 1, "cause": "timeout", "in_flight": 2,
-            "current": {"method": "GET", "path": "/slow", "seconds": 30.5},
+            "current": {
+                "method": "GET", "path": "/slow", "seconds": 30.5, "where": "/app.py:3 in f",
+            },
+            "where": "/app.py:3 in f",
         }
     ]  # fmt: skip
     assert body["marks"] == {

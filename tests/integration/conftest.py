@@ -12,7 +12,7 @@ ALL_OLD = os.environ.get("GUNICORN") == OLD
 """Whether to run what there is for the old gunicorn, and nothing else (`make test-old`)."""
 ON_BOTH = {
     "test_early_death", "test_exact", "test_life", "test_outcomes", "test_reading",
-    "test_violence", "test_waiting", "test_ways_in",
+    "test_violence", "test_waiting", "test_ways_in", "test_where",
 }  # fmt: skip
 """What differs most between gunicorns: `make test` runs these on the old one as well."""
 

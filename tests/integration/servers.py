@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent.parent
 APPS = Path(__file__).parent
 GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin/python"}
 WAIT = 20.0
+LONG = 180.0
+"""Seconds for thousands of requests, on a machine that is busy otherwise."""
 BROKEN = (OSError, http.client.HTTPException)
 """What a client sees of a server whose workers are killed."""
 SERVING = ("idle", "reading", "calling", "writing")
@@ -414,7 +416,7 @@ class Background:
     def join(self, errors=False):
         """Wait for all; `errors`: theirs are expected."""
         for thread in self._threads:
-            thread.join(60)
+            thread.join(LONG)
             assert not thread.is_alive()
         if self._errors and not errors:
             raise self._errors[0]

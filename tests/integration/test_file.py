@@ -120,7 +120,9 @@ def test_a_file_not_yet_begun(serve, gunicorn, tmp_path, begun):
 def test_a_header_that_claims_too_much(serve, gunicorn, tmp_path):
     """It is no scoreboard of ours, whatever the file's length."""
     path = tmp_path / "board"
-    head = struct.pack("=8sIIII", layout.MAGIC, layout.VERSION, 4096, layout.SLOT_SIZE, 200_000)
+    head = struct.pack(
+        "=8sIIII", layout.MAGIC, layout.VERSION, layout.HEADER_SIZE, layout.SLOT_SIZE, 200_000
+    )
     with open(path, "wb") as file:
         file.write(head)
         file.truncate(layout.length_of(200_000))

@@ -13,6 +13,7 @@ from gunicorn_raindrops.exporters import json as as_json
 from gunicorn_raindrops.exporters import prometheus
 from gunicorn_raindrops.sampler import Sampler
 from gunicorn_raindrops.scoreboard.board import Claim, Scoreboard
+from gunicorn_raindrops.scoreboard.layout import HEADER_SIZE, SLOT_SIZE
 from gunicorn_raindrops.scoreboard.reader import open_read_only
 from gunicorn_raindrops.snapshot import Arbiter
 
@@ -140,7 +141,7 @@ def test_any_bytes(board):
     found = open_read_only(board.fileno())
     for _ in range(60):
         for _ in range(20):
-            at = rng.choice([rng.randrange(96, size), 4096 + rng.randrange(4) * 12288])
+            at = rng.choice([rng.randrange(96, size), HEADER_SIZE + rng.randrange(4) * SLOT_SIZE])
             os.pwrite(board.fileno(), rng.randbytes(rng.choice([1, 8, 64, 2048]))[: size - at], at)
         reading = found.read()
         assert len(reading.rows) <= 4

@@ -1,0 +1,241 @@
+"""Looks at the requests of this process that take long, and says what they are doing.
+
+Who looks: the status thread, each second, and when a request passes the age `slow`. Nothing is done
+for a request under a second. The status thread may not log where locks are patched; `tell` sees to
+that.
+
+What comes of a look: the line that each of these requests stands at goes into its entry in the
+scoreboard, for all readers. Their stacks go into memory that the arbiter reads when this process
+was killed by its timeout. A process that gets SIGABRT looks once more, in the signal's handler, if
+that still runs. Requests past `slow` are logged, once each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from .. import unpatched
+from . import frames
+from .flight import Finder, Flight, Interrupted, Sight
+
+SECOND = 1_000_000_000
+AGE = SECOND
+"""From which on a request is looked at, in ns."""
+MOST = 32
+"""Requests that are looked at at once: those that are to be told of, then the oldest."""
+MOST_TEXT = 15_000
+"""Characters of stacks that are kept for the arbiter, about."""
+EACH = 0.9
+"""Seconds after which all are looked at again, if looks for `slow` come in between."""
+LEAST = 0.25
+"""Seconds between two looks at those that have just become old enough."""
+PAUSE_SECONDS = 0.0002
+"""For which the interpreter is left to other threads, now and then."""
+SHARE = 10
+"""Times the processor time that a look took, until the next one."""
+
+
+class Held(Protocol):
+    """The requests of a slot."""
+
+    def flights(self, age: int, /) -> list[tuple[int, int, int, str, str]]:
+        """Return the fields of a `Flight` for each request of this age, in ns, or older."""
+
+    def say_where(self, ticket: int, where: str, /) -> bool:
+        """Say what a request is doing."""
+
+
+class Kept(Held, Protocol):
+    """The requests of a slot, those that have ended included."""
+
+    def in_flight(self) -> int:
+        """Return how many requests there are, also those that `flights` cannot know."""
+
+    def keep_slow(self, slow: int, /) -> None:
+        """Keep the requests that end after so many ns, for `fetch_over`."""
+
+    def fetch_over(self) -> tuple[int, list[tuple[int, int, int, str, str]]]:
+        """Return how many have ended since the last call, and the last of them."""
+
+
+class Looker:
+    """Looks at the requests of one slot.
+
+    Args:
+        held: the slot.
+        finder: finds where requests stand.
+        keep: keeps the stacks of all that is looked at, for the arbiter.
+    """
+
+    def __init__(self, held: Held, finder: Finder, keep: Callable[[str], object]) -> None:
+        self._held = held
+        self._finder = finder
+        self._keep = keep
+        self._has_kept = self._is_aborted = False
+        self._sleep = unpatched.original("time", "sleep")
+
+    def look(self) -> float | None:
+        """Look at the requests that take long. Return in how many seconds the next look is due;
+        None: a second after this one."""
+        flights = self._flights(0)
+        self._see([one for one in flights if one.age >= AGE])
+        return _ahead(flights, AGE)
+
+    def abort(self, interrupted: Interrupted) -> None:
+        """Look at all that is in flight, for the last time: what the process does from now on is
+        its end."""
+        self._is_aborted = True
+        flights = self._flights(0)[:MOST]
+        sights = self._find(flights, interrupted)
+        self._say(sights)
+        self._keep(_report(flights, sights))
+
+    def finish(self) -> None:
+        """Tell what there is to tell before this process ends."""
+
+    def _flights(self, age: int) -> list[Flight]:
+        """Return the requests that have lasted so long, in ns, the oldest first."""
+        found = [Flight(*one) for one in self._held.flights(age)]
+        return sorted(found, key=lambda one: -one.age)
+
+    def _see(self, flights: Sequence[Flight]) -> dict[int, Sight]:
+        """Look at these, and say where they stand; return what was seen."""
+        if self._is_aborted or not (flights or self._has_kept):
+            return {}
+        sights = self._find(flights[:MOST], {})
+        self._sleep(PAUSE_SECONDS)
+        text = _report(flights, sights)
+        self._sleep(PAUSE_SECONDS)
+        if not self._is_aborted:  # not meanwhile
+            self._has_kept = bool(flights)
+            self._say(sights)
+            self._keep(text)
+        return sights
+
+    def _find(self, flights: Sequence[Flight], interrupted: Interrupted) -> dict[int, Sight]:
+        if not flights:
+            return {}
+        sights = self._finder.find(flights, interrupted)
+        # what is over by now may have been another request's thread, when that was looked at
+        inside = {ticket for ticket, *_ in self._held.flights(0)}
+        for one in flights:
+            if one.thread and one.ticket not in inside:
+                sights.pop(one.ticket, None)
+        return sights
+
+    def _say(self, sights: dict[int, Sight]) -> None:
+        for ticket, sight in sights.items():
+            where = frames.where(sight.lines, sight.note)
+            if where is not None:
+                self._held.say_where(ticket, where)
+
+
+class SlowLooker(Looker):
+    """Also logs each request that takes longer than `slow`, once.
+
+    A look comes when a request in flight passes that age. One that ends before the status thread
+    gets the interpreter is logged afterwards, without a stack.
+
+    Args:
+        held, finder, keep: see the base class.
+        slow: seconds.
+        tell: logs a warning.
+    """
+
+    def __init__(
+        self,
+        held: Kept,
+        finder: Finder,
+        keep: Callable[[str], object],
+        *,
+        slow: float,
+        tell: Callable[[str], object],
+    ) -> None:
+        super().__init__(held, finder, keep)
+        self._kept = held
+        self._slow = round(slow * SECOND)
+        self._tell = tell
+        self._told: set[int] = set()
+        self._due_at = 0.0
+        held.keep_slow(self._slow)
+
+    def look(self) -> float:
+        """See Looker."""
+        began = time.thread_time()
+        self.finish()
+        flights = self._all()
+        late = [one for one in flights if one.age >= self._slow and one.ticket not in self._told]
+        sights = self._see(late + self._due(flights, late))
+        self._told = {one.ticket for one in flights if one.age >= self._slow}
+        for one in late:
+            stack = _stack(sights.get(one.ticket))
+            self._tell("\n".join([f"slow request {_heading(one)}", *stack]))
+        ahead = [self._slow - one.age for one in flights if one.age < self._slow]
+        soon = min([*ahead, self._slow]) / SECOND
+        return min(max(soon, SHARE * (time.thread_time() - began)), _ahead(flights, AGE) or soon)
+
+    def finish(self) -> None:
+        """Tell of those that have ended since the last look and were not looked at in time."""
+        count, ended = self._kept.fetch_over()
+        for one in (Flight(*one) for one in ended):
+            if one.ticket not in self._told:
+                seconds = one.age / SECOND
+                self._tell(f"slow request {_line(one)} took {seconds:.1f} s; it was not looked at")
+        if count > len(ended):
+            self._tell(f"{count - len(ended)} more slow requests, too many at once to be told of")
+
+    def _all(self) -> list[Flight]:
+        """Return all requests that are in flight, the oldest first."""
+        flights = self._flights(0)
+        if len(flights) < self._kept.in_flight():
+            known = {one.ticket for one in flights}
+            flights += [one for one in self._finder.others() if one.ticket not in known]
+        return flights
+
+    def _due(self, flights: list[Flight], late: list[Flight]) -> list[Flight]:
+        """Return the requests that are to be looked at each second, if it is over."""
+        now = time.monotonic()
+        if now < self._due_at:
+            return []
+        self._due_at = now + EACH
+        return [one for one in flights if one.age >= AGE and one not in late]
+
+
+def _ahead(flights: Sequence[Flight], age: int) -> float | None:
+    """Return in how many seconds the next of these will be of this age; None if none will."""
+    younger = [age - one.age for one in flights if one.age < age]
+    return max(min(younger) / SECOND, LEAST) if younger else None
+
+
+def _line(flight: Flight) -> str:
+    """Return a request's line. A path is a stranger's: it stands there in ASCII."""
+    return ascii(f"{flight.method} {flight.path}")
+
+
+def _heading(flight: Flight) -> str:
+    return f"{_line(flight)}, {flight.age / SECOND:.1f} s after its begin:"
+
+
+def _stack(sight: Sight | None) -> Iterable[str]:
+    if sight is None or not sight.lines:
+        return ["  (its stack is not known)"]
+    note = [f" {sight.note}"] if sight.note else []
+    return frames.show(frames.within_request(sight.lines)) + note
+
+
+def _report(flights: Sequence[Flight], sights: dict[int, Sight]) -> str:
+    """Return the stacks of these requests, one after the other, as many as there is room for."""
+    lines: list[str] = []
+    size = shown = 0
+    for one in flights[:MOST]:
+        found = [_heading(one), *_stack(sights.get(one.ticket))]
+        size += sum(map(len, found))
+        if size > MOST_TEXT and shown:
+            break
+        lines += found
+        shown += 1
+    if shown < len(flights):
+        lines.append(f"and {len(flights) - shown} more")
+    return "\n".join(lines)
