@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import time
 
 BODY = b"hello, world\n"
 HEADERS = [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))]
@@ -38,6 +39,16 @@ def stick(environ, start_response):
     """Answer /stick after ten minutes in a C call that holds the interpreter."""
     if environ["PATH_INFO"] == "/stick":
         ctypes.PyDLL(None).sleep(600)
+    return hello(environ, start_response)
+
+
+def stuck(environ, start_response):
+    """Answer /sleep and /stick after a minute: asleep, or in C code that keeps the interpreter."""
+    if environ["PATH_INFO"] == "/sleep":
+        time.sleep(60)
+    if environ["PATH_INFO"] == "/stick":
+        time.sleep(1.5)
+        ctypes.PyDLL(None).sleep(60)
     return hello(environ, start_response)
 
 

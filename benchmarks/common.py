@@ -156,10 +156,18 @@ class Gunicorn:
         workers: how many.
         options: more of gunicorn's command line.
         ours: with the shipped config, its status on a free port too.
+        python: the interpreter that has the gunicorn.
     """
 
-    def __init__(self, app: str, workers: int, *options: str, ours: bool = False) -> None:
-        command = [sys.executable, "-m", "gunicorn", *(RAINDROPS if ours else []), *options]
+    def __init__(
+        self,
+        app: str,
+        workers: int,
+        *options: str,
+        ours: bool = False,
+        python: str = sys.executable,
+    ) -> None:
+        command = [python, "-m", "gunicorn", *(RAINDROPS if ours else []), *options]
         command += ["--workers", str(workers), "--bind", "127.0.0.1:0"]
         command += ["--chdir", str(HERE), f"apps:{app}"]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("RAINDROPS_")}
