@@ -19,6 +19,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from . import handover, sharing
+from .listeners import queries
 from .looking.stacks import Stacks
 from .sampler import Sampler
 from .scoreboard import exits
@@ -140,6 +141,7 @@ class ArbiterSide:
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
         """Take one snapshot, for the warnings that it may bring."""
         if self._board is not None:
+            queries.load_alone()  # each worker's end destroys all that is there
             Sampler(self._board, arbiter, sockets, self.settings.listeners, self._warn).take()
 
     # The workers.
