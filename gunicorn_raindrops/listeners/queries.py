@@ -36,7 +36,7 @@ def load() -> Any:
 
 
 def load_alone() -> None:
-    """Import `diag` without the rest of pyroute2, which takes most of the time and the memory: for a
+    """Import `diag` without the rest of pyroute2, which takes most of the time and memory: for a
     command that answers once, and for an arbiter, whose workers all have it. What is imported is
     this module's own copy. To be called where no other thread may import pyroute2 meanwhile."""
     is_loaded = load.cache_info().currsize or "pyroute2" in sys.modules
