@@ -7,7 +7,7 @@ NATIVE := $(wildcard gunicorn_raindrops/_native/*.[ch]) gunicorn_raindrops/_nati
 BUILT := $(VENV)/.built
 OLD_GUNICORN := .venv-gunicorn23
 
-.PHONY: demo test test-old test-pythons matrix life lint bench wheel clean
+.PHONY: demo test test-old test-pythons matrix life lint bench screenshots wheel clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -45,6 +45,10 @@ lint: $(BUILT)
 
 bench: $(BUILT)
 	$(BIN)/python benchmarks/run.py
+
+# The live page in each of its states, light and dark, wide and narrow; needs Debian's chromium.
+screenshots: $(BUILT)
+	$(BIN)/python tests/screenshots.py docs/screenshots
 
 wheel: $(BUILT)
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .

@@ -48,9 +48,10 @@ def main() -> int:
     for thread in clients:
         thread.start()
     print(
+        f"\n  the live page:    http://{STATUS}/"
         f"\n  the application:  http://{BIND}/  (/slow /stream /download /missing /fail)"
-        f"\n  the status:       curl http://{STATUS}/_raindrops"
-        f"\n                    curl http://{STATUS}/_raindrops.json"
+        f"\n  as text:          curl http://{STATUS}/_raindrops"
+        f"\n  as JSON:          curl http://{STATUS}/_raindrops.json"
         "\n  Ctrl-C ends it.\n",
         flush=True,
     )

@@ -68,7 +68,7 @@ FOLDERS = {
         {"thread", "expose", "listener"},
         {"http"},
         {"app"},
-        {"access", "boundary", "gate", "__init__"},
+        {"access", "boundary", "gate", "page", "__init__"},
     ],
     "exporters": [
         {"json", "text", "prometheus", "statsd"},

@@ -15,6 +15,7 @@ from typing import Any
 from ..exporters import json, text
 from ..settings import Settings
 from ..snapshot import Snapshot
+from . import page
 from .access import Access, Sender
 from .boundary import Boundary
 
@@ -83,6 +84,8 @@ _SINCE = re.compile("(?:^|&)since=([^&]*)")
 _INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
 
 NO_PROMETHEUS = Answer(501, b"prometheus_client cannot be imported\n")
+NO_PAGE = Answer(501, b"the page cannot be read\n")
+READING = ("GET", "HEAD")
 
 _NOBODY = Sender()
 
@@ -91,7 +94,7 @@ Renderer = Callable[[Any, "str | None"], Answer]
 
 
 def _text(snapshot: Snapshot, accept: str | None) -> Answer:
-    return Answer(200, text.encode(snapshot))
+    return Answer(200, text.encode(snapshot), headers=(("Vary", "Accept"),))
 
 
 def _json(snapshot: Snapshot, accept: str | None) -> Answer:
@@ -102,7 +105,9 @@ def _json(snapshot: Snapshot, accept: str | None) -> Answer:
 def load() -> Any:
     """Import what an answer may need, and return it: what makes Prometheus's formats, or None if
     prometheus_client is damaged, which costs that one answer. To be called before a thread runs
-    that must not import: a later call executes no import, not even one that fails."""
+    that must not import: a later call executes no import, not even one that fails. The page is read
+    here, too."""
+    page.load()
     try:
         from ..exporters import prometheus
     except ImportError:
@@ -147,6 +152,9 @@ class StatusApp:
             none, however many others read.
         PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
             but not where the application's own listeners are exposed.
+        PATH.html: the live page, which holds no figures and needs no token; also PATH for a client
+            that wants HTML more than text, and / but not where the application's own listeners are
+            exposed.
         READY, where that is set: text/plain, 200, or 503 while the saturation is above a limit or
             no worker takes requests; not where the application's own listeners are exposed. An
             unknown saturation is not above the limit.
@@ -184,6 +192,10 @@ class StatusApp:
         self._own_renderers: dict[str, Renderer] = {METRICS: _prometheus, **self._renderers}
         if settings.ready is not None:
             self._own_renderers.setdefault(settings.ready, _ready(settings.ready_above))
+        self._path = settings.path
+        self._needs_token = settings.token is not None
+        self._pages = frozenset() if renderers else frozenset({f"{settings.path}.html"})
+        self._own_pages = self._pages | {"/"} if self._pages else self._pages
 
     def answer(
         self,
@@ -198,6 +210,7 @@ class StatusApp:
         return self._make(
             lambda: (
                 self._refusal(sender)
+                or self._page(self._own_pages, method, path, accept)
                 or self._answer(self._own_renderers, method, path, authorization, accept, query)
             )
         )
@@ -210,6 +223,21 @@ class StatusApp:
             return FOREIGN
         return None if self._access.knows_host(sender) else UNKNOWN_HOST
 
+    def _page(
+        self, pages: frozenset[str], method: str, path: str, accept: str | None
+    ) -> Answer | None:
+        """Return the page, if that is what a request is for."""
+        negotiates = bool(pages) and path == self._path and method in READING
+        if path not in pages and not (negotiates and page.prefers_html(accept)):
+            return None
+        if method not in READING:
+            return NOT_ALLOWED
+        found = page.load()
+        if found is None:
+            return NO_PAGE
+        body = found.body(self._path, self._needs_token)
+        return Answer(200, body, page.HTML, found.headers)
+
     def _answer(
         self,
         renderers: Mapping[str, Renderer],
@@ -221,7 +249,7 @@ class StatusApp:
     ) -> Answer:
         if not self._access.may_read(authorization):
             return UNAUTHORIZED
-        if method not in ("GET", "HEAD"):
+        if method not in READING:
             return NOT_ALLOWED
         if path not in renderers:
             return NOT_FOUND
@@ -234,7 +262,7 @@ class StatusApp:
 
     def serves(self, path: Any) -> bool:
         """Tell whether a path is one of the status."""
-        return path in self._renderers
+        return path in self._renderers or path in self._pages
 
     def exposes_to(self, environ: Mapping[str, Any]) -> bool:
         """Tell whether a request on the application's listener is for the status: it asks for it,
@@ -243,13 +271,18 @@ class StatusApp:
 
     def exposed(self, environ: Mapping[str, Any]) -> Answer:
         """Return the answer to a request that `exposes_to` has passed."""
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        accept = environ.get("HTTP_ACCEPT")
         return self._make(
-            lambda: self._answer(
-                self._renderers,
-                environ["REQUEST_METHOD"],
-                environ["PATH_INFO"],
-                environ.get("HTTP_AUTHORIZATION"),
-                environ.get("HTTP_ACCEPT"),
-                environ.get("QUERY_STRING", ""),
+            lambda: (
+                self._page(self._pages, method, path, accept)
+                or self._answer(
+                    self._renderers,
+                    method,
+                    path,
+                    environ.get("HTTP_AUTHORIZATION"),
+                    accept,
+                    environ.get("QUERY_STRING", ""),
+                )
             )
         )

@@ -1,0 +1,86 @@
+"""Write pictures of the live page: busy, idle and without its server, light and dark, wide and
+narrow (`make screenshots`)."""
+
+import http.client
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.integration.browser import Browser
+from tests.integration.servers import Server
+
+SECONDS = 25
+SIZES = [(1280, 800), (390, 844)]
+ROUTES = ["/", "/", "/slow", "/slow", "/stream", "/download", "/missing", "/"]
+
+
+def client(address, number, over):
+    """Ask for one route after the other until it is over."""
+    while not over.is_set():
+        for route in ROUTES[number % 8 :] + ROUTES[: number % 8]:
+            if over.is_set():
+                return
+            connection = http.client.HTTPConnection(*address, timeout=30)
+            try:
+                connection.request("GET", route)
+                connection.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                over.wait(0.2)
+            finally:
+                connection.close()
+
+
+def shoot(browser, folder, name):
+    """Write the pictures of one state, of a page that is as it should be."""
+    for width, height in SIZES:
+        for scheme in ("light", "dark"):
+            browser.look(width, height, scheme)
+            time.sleep(1.2)  # let it be drawn anew
+            browser.shot(folder / f"{name}-{scheme}-{width}.png")
+
+
+def load(server, clients, seconds):
+    """Serve clients for so long; returns what ends them."""
+    over = threading.Event()
+    for number in range(clients):
+        args = (server.address, number, over)
+        threading.Thread(target=client, args=args, daemon=True).start()
+    time.sleep(seconds)
+    return over
+
+
+def main():
+    """Make them all."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as made:
+        examples = str(Path(__file__).parent.parent / "examples")
+        args = ["--workers", "4", "--threads", "2", "--chdir", examples]
+        server = Server(Path(made), *args, app="app:app", tracebacks=None)
+        with server, Browser(Path(made)) as browser:
+            server.ready(4)
+            browser.look(*SIZES[0])
+            browser.open("http://{}:{}/".format(*server.status_address))
+            time.sleep(3)
+            shoot(browser, folder, "idle")
+            load(server, 5, SECONDS / 2).set()
+            time.sleep(SECONDS / 5)
+            over = load(server, 14, SECONDS / 2)
+            server.send(9, server.workers()[1])
+            time.sleep(3)
+            shoot(browser, folder, "busy")
+            browser.look(1280, 590)
+            time.sleep(1.2)
+            browser.shot(folder.parent / "page.png", whole=False)
+            server.kill()
+            over.set()
+            time.sleep(3)
+            shoot(browser, folder, "gone")
+
+
+if __name__ == "__main__":
+    main()
