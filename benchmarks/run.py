@@ -25,6 +25,9 @@ BENCHMARKS = {
     "scrape": QUICK,
     "listeners": ["--rounds", "5"],
     "status": QUICK,
+    "looks": QUICK,
+    "usage": QUICK,
+    "timeouts": QUICK,
 }
 """The benchmarks, and what makes each a quick one."""
 

@@ -23,7 +23,7 @@ from gunicorn_raindrops.exporters import json as render
 
 from . import schema
 
-WAIT = 10.0
+WAIT = 60.0
 
 
 @pytest.fixture(scope="session", autouse=True)
