@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from .. import __version__
 from . import listeners as cli_listeners
 from . import status as cli_status
+from . import top as cli_top
 from . import watch as cli_watch
 
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
     cli_listeners.add_parser(subparsers).set_defaults(run=cli_listeners.run)
     cli_status.add_parser(subparsers).set_defaults(run=cli_status.run)
+    cli_top.add_parser(subparsers).set_defaults(run=cli_top.run)
     cli_watch.add_parser(subparsers).set_defaults(run=cli_watch.run)
     args = parser.parse_args(arguments)
     return int(args.run(args))

@@ -50,11 +50,11 @@ def _row(worker: Status) -> tuple[str, ...]:
         _count(worker["pid"]),
         _count(worker["age"]),
         _text(worker["state"])[:_LONGEST_STATE],
-        _NONE if current is None else _seconds(current["seconds"]),
+        _NONE if current is None else seconds(current["seconds"]),
         _count(worker["requests"]),
-        _seconds(worker["cpu_seconds"]),
-        _size(worker["rss_bytes"]),
-        _seconds(worker["lag_seconds"]),
+        seconds(worker["cpu_seconds"]),
+        size(worker["rss_bytes"]),
+        seconds(worker["lag_seconds"]),
         "" if current is None else _request(current),
     )
 
@@ -86,7 +86,8 @@ def _count(value: Any) -> str:
     return str(value) if isinstance(value, int) else _NONE
 
 
-def _seconds(value: Any) -> str:
+def seconds(value: Any) -> str:
+    """Return a duration."""
     if not isinstance(value, (int, float)):
         return _NONE
     if value < 1:
@@ -98,5 +99,6 @@ def _seconds(value: Any) -> str:
     return f"{value / 3600:.0f}h"
 
 
-def _size(value: Any) -> str:
+def size(value: Any) -> str:
+    """Return how much memory it is."""
     return f"{value / _MIB:.1f}M" if isinstance(value, int) else _NONE

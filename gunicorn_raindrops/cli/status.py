@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from ..exporters.json import as_dict
-from . import find, report
+from . import find, report, which
 from .report import Status
 from .server import Server
 from .terminal import Failed, Page, complain, outcome
-
-_LONGEST_PID = 9  # digits
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -27,20 +24,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "server of this machine is shown that this user may read. By pid the server's memory is "
         "read, so there is an answer even when no worker can give one.",
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "url",
-        metavar="URL",
-        nargs="?",
-        type=_target,
-        help="where its status is: http://HOST:PORT[/PATH], HOST:PORT or unix:/PATH",
-    )
-    which.add_argument("--pid", type=_pid, metavar="N", help="its arbiter's pid, or a worker's")
-    parser.add_argument(
-        "--token-file",
-        metavar="FILE",
-        help="has the token for the URL, instead of RAINDROPS_TOKEN or RAINDROPS_TOKEN_FILE",
-    )
+    which.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="everything, as JSON; a list for all")
     return parser
 
@@ -52,17 +36,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> None:
     if args.url is not None:
-        _show_one(args, _fetch(args))
+        _show_one(args, which.fetch(args, which.token(args)))
     elif args.pid is not None:
         _show_one(args, _sample(find.of(args.pid)))
     else:
         _show_all(args)
-
-
-def _fetch(args: argparse.Namespace) -> Status:
-    from . import client
-
-    return client.fetch(args.url, client.token(os.environ, args.token_file))
 
 
 def _show_one(args: argparse.Namespace, status: Status) -> None:
@@ -99,30 +77,10 @@ def _sample(server: Server) -> Status:
 
 
 def _head(server: Server, status: Status) -> str:
-    """Return which server it is."""
-    kinds = ("arbiter", "arbiters") if server.is_gunicorn else ("process", "processes")
-    addresses = [listener["address"] for listener in status["listeners"]] or ["no listener"]
-    place = f" in {server.folder}" if server.folder else ""
-    pids = f"{kinds[len(server.pids) > 1]} {', '.join(map(str, server.pids))}"
-    return f"{pids}{place}: {', '.join(addresses)}"
+    return which.head(server, [listener["address"] for listener in status["listeners"]])
 
 
 def _print(lines: Iterable[str]) -> None:
     page = Page()
     for line in lines:
         page.line(line)
-
-
-def _target(text: str) -> Any:
-    from . import client  # HTTP takes as long to import as all the rest of a status by pid
-
-    try:
-        return client.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _pid(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_PID and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a process's number")
-    return int(text)

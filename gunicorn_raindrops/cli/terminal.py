@@ -56,14 +56,14 @@ class Page:
 
     def __init__(self) -> None:
         self._width = shutil.get_terminal_size((PIPE_WIDTH, 0)).columns
-        self._is_ascii = not _has_unicode()
+        self._is_ascii = not has_unicode()
 
     def line(self, text: str) -> None:
         """Write one line, whatever is in the text."""
         print(fit(text, self._width, is_ascii=self._is_ascii))
 
 
-def _has_unicode() -> bool:
+def has_unicode() -> bool:
     """Tell whether more than ASCII can be shown. In the locale C Python writes UTF-8 all the same
     (PEP 540), and the terminal may not know it."""
     encoding = sys.stdout.encoding or "utf-8"  # an object that takes text has none
@@ -93,13 +93,18 @@ def fit(text: str, width: int, *, is_ascii: bool) -> str:
 def _cut(cells: list[str], width: int, mark: str) -> str:
     while cells and sum(map(_columns, cells)) + len(mark) > width:
         cells.pop()
-    return "".join(cells) + mark
+    return "".join(cells) + mark[: max(0, width)]
 
 
 def _cell(character: str, is_ascii: bool) -> str:
     if is_ascii and not character.isascii():
         return escape(character)
     return printable(character)
+
+
+def columns(text: str) -> int:
+    """Return how many columns a terminal gives to a text that `fit` has returned."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def _columns(cell: str) -> int:
