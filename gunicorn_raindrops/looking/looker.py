@@ -164,11 +164,12 @@ class SlowLooker(Looker):
     def look(self) -> float:
         """See Looker."""
         began = time.thread_time()
-        self.finish()
         flights = self._all()
+        self.finish()  # after that, or one that was told of and ends in between would be forgotten
         late = [one for one in flights if one.age >= self._slow and one.ticket not in self._told]
-        sights = self._see(late + self._due(flights, late))
+        # before the look, during which one may end, and `finish` be called on another thread
         self._told = {one.ticket for one in flights if one.age >= self._slow}
+        sights = self._see_due(flights, late)
         for one in late:
             stack = _stack(sights.get(one.ticket))
             self._tell("\n".join([f"slow request {_heading(one)}", *stack]))
@@ -181,6 +182,7 @@ class SlowLooker(Looker):
         count, ended = self._kept.fetch_over()
         for one in (Flight(*one) for one in ended):
             if one.ticket not in self._told:
+                self._told.add(one.ticket)
                 seconds = one.age / SECOND
                 self._tell(f"slow request {_line(one)} took {seconds:.1f} s; it was not looked at")
         if count > len(ended):
@@ -194,13 +196,15 @@ class SlowLooker(Looker):
             flights += [one for one in self._finder.others() if one.ticket not in known]
         return flights
 
-    def _due(self, flights: list[Flight], late: list[Flight]) -> list[Flight]:
-        """Return the requests that are to be looked at each second, if it is over."""
+    def _see_due(self, flights: list[Flight], late: list[Flight]) -> dict[int, Sight]:
+        """Look at the late ones and at all that are old, if there is a late one or a second is
+        over. Each look keeps the stacks of all that it has seen in place of the last ones."""
         now = time.monotonic()
-        if now < self._due_at:
-            return []
+        old = [one for one in flights if one.age >= AGE and one not in late]
+        if old and not late and now < self._due_at:
+            return {}
         self._due_at = now + EACH
-        return [one for one in flights if one.age >= AGE and one not in late]
+        return self._see(late + old)
 
 
 def _ahead(flights: Sequence[Flight], age: int) -> float | None:

@@ -166,6 +166,72 @@ def test_each_slow_one_once(board, requests):
     assert len(told) == 2
 
 
+def test_stacks_between_two_looks(board, requests, monkeypatch):
+    """A look that comes for `slow` leaves the stacks of what was looked at before, and adds its own;
+    they go with the last of these requests."""
+    monkeypatch.setattr(looker, "AGE", 100_000_000)
+    kept = []
+    looking = SlowLooker(attached, OfThread(), kept.append, slow=0.2, tell=lambda _: None)
+    requests.begin("/old")
+    until(lambda: attached.flights(200_000_000))
+    looking.look()
+    looking.look()
+    assert [text.count("/old") for text in kept] == [1]
+    requests.begin("/new")
+    until(lambda: len(attached.flights(200_000_000)) == 2)
+    looking.look()
+    assert "/old" in kept[-1] and "/new" in kept[-1]
+    requests.end()
+    looking.look()
+    assert kept[-1] == ""
+
+
+def test_one_that_ends_while_it_is_looked_at(board, requests):
+    """Is told of once, also where the worker ends as well."""
+    told = []
+    finder = Elsewhere(lambda: (requests.end(), looking.finish()))
+    looking = SlowLooker(attached, finder, lambda _: None, slow=0.1, tell=told.append)
+    requests.begin("/x")
+    until(lambda: attached.flights(100_000_000))
+    looking.look()
+    looking.look()
+    assert len(told) == 1
+
+
+class EndsFetched:
+    """A slot whose requests end just as those that have ended are fetched."""
+
+    def __init__(self, end, *, before):
+        self.end, self.before = end, before
+
+    def __getattr__(self, name):
+        return getattr(attached, name)
+
+    def fetch_over(self):
+        if self.before:
+            self.end()
+        found = attached.fetch_over()
+        self.end()
+        return found
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("was_told", [False, True])
+def test_one_that_ends_between_two_steps(board, requests, before, was_told):
+    """Is told of once, whether it was before or not."""
+    told = []
+    held = EndsFetched(lambda: None, before=before)
+    looking = SlowLooker(held, OfThread(), lambda _: None, slow=0.1, tell=told.append)
+    requests.begin("/x")
+    until(lambda: attached.flights(100_000_000))
+    if was_told:
+        looking.look()
+    held.end = requests.end
+    looking.look()
+    looking.look()
+    assert len(told) == 1
+
+
 def test_too_many_at_once(board):
     """Of those that have ended unseen, the last are told of, and how many there were."""
     told = []
