@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
-from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
+from types import AsyncGeneratorType, CellType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 MOST = 200
@@ -24,6 +25,18 @@ def walk(awaitable: Any) -> Iterator[tuple[FrameType | None, Any]]:
         frame, following = _step(awaitable)
         yield frame, awaitable
         awaitable = following
+
+
+def variables(frame: FrameType, owner: Any) -> Iterator[Any]:
+    """Yield what the variables refer to of a coroutine or generator that waits, and more.
+
+    Not from f_locals: before Python 3.13 these are a copy, which the frame keeps until its end, and
+    with it all that is in it.
+    """
+    for one in gc.get_referents(frame if sys.version_info < (3, 11) else owner):
+        yield one
+        if isinstance(one, CellType):
+            yield from gc.get_referents(one)
 
 
 def _step(awaitable: Any) -> tuple[FrameType | None, Any]:

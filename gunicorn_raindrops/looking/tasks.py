@@ -5,8 +5,8 @@ A request is found by a frame of ours in the coroutines that a task waits for, f
 
 What runs elsewhere is followed where it can be told whose it is, and nowhere else:
 
-- in another task, as behind Starlette's BaseHTTPMiddleware: one of its frames has the request's
-  scope, the same object;
+- in another task, as behind Starlette's BaseHTTPMiddleware: it is in a group that the request's
+  task has opened (see `families`), or a frame of it has the request's scope, the same object;
 - on a thread of a pool: see `pools`.
 
 While a loop is blocked, its thread's own stack has the line that blocks it. A loop is blocked if it
@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import FrameType
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from .. import unpatched
 from ..counting import asgi
 from ..counting.request import ENDED
-from . import chains, frames, pools, threads
+from . import chains, families, frames, pools, threads
 from .flight import Flight, Interrupted, Sight
 from .frames import Line
 
@@ -44,12 +44,13 @@ DEPTH = 40
 
 
 class Known(NamedTuple):
-    """A request, as a frame tells it. `scope` is ASGI's, None where there is none."""
+    """A request, as a frame tells it. `scope` is the id of ASGI's, None where there is none: an
+    object's name while the request lasts, which keeps nothing alive."""
 
     ticket: int
     method: str
     path: str
-    scope: Any = None
+    scope: int | None = None
 
 
 Whose = Callable[[FrameType], Known | None]
@@ -64,10 +65,26 @@ def of_exchange(frame: FrameType) -> Known | None:
     if not isinstance(found, asgi.Exchange) or found.phase == ENDED:
         return None
     scope = found.scope
-    return Known(found.ticket, str(scope.get("method")), str(scope.get("path")), scope)
+    return Known(found.ticket, str(scope.get("method")), str(scope.get("path")), id(scope))
 
 
 _COUNTING = asgi.call.__code__.co_filename
+
+
+class Part(NamedTuple):
+    """A task that runs a request, or a part of it."""
+
+    ticket: int
+    task: weakref.ref[Any]
+
+
+class Blocker(NamedTuple):
+    """What blocks a loop: the id of its task, the request that this begins, if it is one's, and the
+    lines of the loop's thread."""
+
+    task: int
+    known: Known | None
+    lines: list[Line]
 
 
 class Chain(NamedTuple):
@@ -79,7 +96,8 @@ class Chain(NamedTuple):
 
 
 def _rank(chain: Chain) -> tuple[bool, bool, int]:
-    """Of several tasks of one request, the one that tells most comes last."""
+    """Of several tasks of one request, the one that tells most comes last. Of equal ones the last
+    is taken: the first is the request's own, which waits for the others."""
     inner = frames.within_request(chain.lines)
     return any(frames.is_own(line[0]) for line in inner), not chain.waits, len(inner)
 
@@ -107,14 +125,16 @@ class OfTasks:
             return {}
         wanted = {one.ticket for one in flights}
         blocked = self._is_blocked(loop)
+        blocker = self._blocker(loop, interrupted) if blocked else None
+        parts = self._parts(loop, wanted, blocker)
+        found: dict[int, list[Chain]] = {}
+        for part in parts.values():
+            found.setdefault(part.ticket, []).append(_chain(part.task(), interrupted))
         note = BLOCKED if blocked else ""
-        found = {
-            ticket: Sight(max(of_one, key=_rank).lines, note)
-            for ticket, of_one in self._chains(loop, wanted, interrupted).items()
-        }
-        if blocked:
-            found.update(self._blocking(wanted, interrupted))
-        return found
+        sights = {one: Sight(max(reversed(found[one]), key=_rank).lines, note) for one in found}
+        if blocker is not None and blocker.task in parts:
+            sights[parts[blocker.task].ticket] = Sight(blocker.lines, BLOCKS)
+        return sights
 
     def others(self) -> list[Flight]:
         """See Finder."""
@@ -135,20 +155,25 @@ class OfTasks:
         self._sleep(BLOCKED_SECONDS)
         return not answers
 
-    def _blocking(self, wanted: set[int], interrupted: Interrupted) -> dict[int, Sight]:
-        """Return the request that the loop's thread is in, if it is one."""
+    def _blocker(self, loop: Any, interrupted: Interrupted) -> Blocker | None:
+        """Return what blocks the loop; None if it has just gone on."""
+        running = asyncio.current_task(loop)
         innermost = threads.current(interrupted).get(self._thread)
-        for frame in islice(frames.outwards(innermost), frames.MOST_FRAMES):
-            known = self._whose(frame)
-            if known is not None and known.ticket in wanted:
-                return {known.ticket: Sight(frames.stack_of(innermost), BLOCKS)}
-        return {}
+        stack = islice(frames.outwards(innermost), frames.MOST_FRAMES)
+        known = next(filter(None, map(self._whose, stack)), None)
+        lines = frames.stack_of(innermost)
+        if running is None or asyncio.current_task(loop) is not running:
+            return None
+        return Blocker(id(running), known, lines)
 
     def _tasks(self, loop: Any) -> Iterator[Any]:
         """Yield the loop's tasks."""
-        found = [weakref.ref(task) for task in asyncio.all_tasks(loop)]
+        return self._those([weakref.ref(task) for task in asyncio.all_tasks(loop)])
+
+    def _those(self, refs: Iterable[weakref.ref[Any]]) -> Iterator[Any]:
+        """Yield these tasks, as far as they are still there."""
         until = 0.0
-        for ref in found:
+        for ref in refs:
             if time.perf_counter() > until:
                 self._sleep(PAUSE_SECONDS)
                 until = time.perf_counter() + AT_ONCE_SECONDS
@@ -165,38 +190,50 @@ class OfTasks:
                 return known
         return None
 
-    def _chains(
-        self, loop: Any, wanted: set[int], interrupted: Interrupted
-    ) -> dict[int, list[Chain]]:
-        """Return the tasks of these requests, by ticket."""
-        found: dict[int, list[Chain]] = {}
-        requests: list[Known] = []
-        others = []
+    def _parts(self, loop: Any, wanted: set[int], blocker: Blocker | None) -> dict[int, Part]:
+        """Return the tasks of these requests, by id."""
+        parts: dict[int, Part] = {}
+        scopes: dict[int, int] = {}
+        others: dict[int, weakref.ref[Any]] = {}
         for task in self._tasks(loop):
             known = self._known(task)
+            if known is None and blocker is not None and id(task) == blocker.task:
+                known = blocker.known
             if known is None:
-                others.append(weakref.ref(task))
+                others[id(task)] = weakref.ref(task)
             elif known.ticket in wanted:
-                requests.append(known)
-                found[known.ticket] = [_chain(task, interrupted)]
-        for ref in others:
-            ticket = _by_scope(ref(), requests)
+                parts[id(task)] = Part(known.ticket, weakref.ref(task))
+                if known.scope is not None:
+                    scopes[known.scope] = known.ticket
+        return parts | self._others(others, parts, scopes) if parts else {}
+
+    def _others(
+        self,
+        others: Mapping[int, weakref.ref[Any]],
+        parts: Mapping[int, Part],
+        scopes: Mapping[int, int],
+    ) -> dict[int, Part]:
+        """Return those tasks of others which are of the requests with these parts and scopes."""
+        tickets = {key: part.ticket for key, part in parts.items()}
+        parents: dict[int, int] = {}
+        for task in self._those(others.values()):
+            parent, ticket = families.parent_of(task), _by_scope(task, scopes)
+            if parent is not None:
+                parents[id(task)] = parent
             if ticket is not None:
-                found[ticket].append(_chain(ref(), interrupted))
-        return found
+                tickets[id(task)] = ticket
+        found = {key: families.ticket_of(key, parents, tickets) for key in others}
+        return {key: Part(one, others[key]) for key, one in found.items() if one is not None}
 
 
-def _by_scope(task: Any, requests: list[Known]) -> int | None:
-    """Return the ticket of the request whose scope a task has."""
-    if task is None:
-        return None
-    for frame, _ in chains.walk(task.get_coro()):
+def _by_scope(task: Any, scopes: Mapping[int, int]) -> int | None:
+    """Return the ticket of the request whose scope a task has, given their tickets by id."""
+    for frame, awaitable in chains.walk(task.get_coro()):
         if frame is None or "scope" not in frame.f_code.co_varnames:
             continue
-        scope = frame.f_locals.get("scope")
-        for known in requests:
-            if scope is not None and known.scope is scope:
-                return known.ticket
+        for held in chains.variables(frame, awaitable):
+            if id(held) in scopes:
+                return scopes[id(held)]
     return None
 
 
@@ -214,6 +251,9 @@ def _chain(task: Any, interrupted: Interrupted) -> Chain:
 
 def _waits(line: Line) -> bool:
     """Tell whether it is where BaseHTTPMiddleware waits for the task with the rest of the
-    application."""
+    application, or StreamingResponse for the client to go as another task sends the body, or a
+    group for its tasks."""
     file, _, function = line
-    return function == "call_next" and "starlette" in file
+    return ("starlette" in file and function in ("call_next", "listen_for_disconnect")) or (
+        "anyio" in file and function == "__aexit__"
+    )

@@ -167,8 +167,8 @@ def test_each_slow_one_once(board, requests):
 
 
 def test_stacks_between_two_looks(board, requests, monkeypatch):
-    """A look that comes for `slow` leaves the stacks of what was looked at before, and adds its own;
-    they go with the last of these requests."""
+    """A look that comes for `slow` keeps those of what was looked at before, and adds its own. They
+    go with the last of these requests."""
     monkeypatch.setattr(looker, "AGE", 100_000_000)
     kept = []
     looking = SlowLooker(attached, OfThread(), kept.append, slow=0.2, tell=lambda _: None)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -13,6 +14,11 @@ from gunicorn_raindrops.looking import frames
 from gunicorn_raindrops.looking.flight import Flight
 from gunicorn_raindrops.looking.tasks import BLOCKED, BLOCKS, OfTasks
 from gunicorn_raindrops.scoreboard.board import Scoreboard
+
+try:
+    import anyio
+except ImportError:  # a Python for which there are few packages
+    anyio = None
 
 
 @pytest.fixture
@@ -111,15 +117,97 @@ def test_each_its_own(board):
     }
 
 
-def test_a_blocked_loop(board):
+async def in_group(function, *args):
+    """Call it in a group within a group."""
+    async with anyio.create_task_group() as group:
+        if function is in_group:
+            group.start_soon(in_group, *args)
+        else:
+            group.start_soon(function, *args)
+
+
+async def spinning(until):
+    spin(until)
+
+
+def test_in_groups(board):
+    """Requests whose work is done by tasks of anyio's groups, each by its own."""
+    if anyio is None:
+        pytest.skip("no anyio")
+
+    async def one(future):
+        await deep(future)
+
+    async def other(future):
+        await future
+
+    async def app(scope, receive, send):
+        await in_group(in_group, {"/one": one, "/other": other}[scope["path"]], gate)
+
+    async def main():
+        nonlocal gate
+        loop = asyncio.get_running_loop()
+        gate = loop.create_future()
+        tasks = [asyncio.create_task(counted(app)(scope(p), None, None)) for p in expected]
+        unrelated = asyncio.create_task(in_group(deep, gate))
+        await asyncio.sleep(0.1)
+        seen = await asyncio.to_thread(look, OfTasks(lambda: loop))
+        gate.set_result(None)
+        await asyncio.gather(unrelated, *tasks)
+        return seen
+
+    gate = None
+    expected = {"/one": "deep", "/other": "other"}
+    assert names(asyncio.run(main())) == expected
+
+
+def test_variables_are_not_kept(board):
+    """What a part of a request has let go of is gone, though it was looked at before."""
+
+    async def part(scope):
+        big = Big()
+        refs.append(weakref.ref(big))
+        await gates[0]
+        del big
+        await gates[1]
+
+    async def app(scope, receive, send):
+        await asyncio.gather(part(scope))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        gates.extend(loop.create_future() for _ in range(2))
+        task = asyncio.create_task(counted(app)(scope("/x"), None, None))
+        await asyncio.sleep(0.1)
+        assert names(await asyncio.to_thread(look, OfTasks(lambda: loop))) == {"/x": "part"}
+        gates[0].set_result(None)
+        await asyncio.sleep(0.1)
+        lasts = refs[0]() is not None
+        gates[1].set_result(None)
+        await task
+        return lasts
+
+    class Big:
+        pass
+
+    refs, gates = [], []
+    assert asyncio.run(main()) is False
+
+
+@pytest.mark.parametrize("where", ["itself", "group"])
+def test_a_blocked_loop(board, where):
     """The line that blocks it, and which requests only wait for the loop."""
+    if where == "group" and anyio is None:
+        pytest.skip("no anyio")
     over = threading.Event()
 
     async def app(scope, receive, send):
-        if scope["path"] == "/blocks":
-            spin(over)
-        else:
+        if scope["path"] != "/blocks":
             await deep(gate)
+        elif where == "group":
+            await in_group(in_group, spinning, over)
+        else:
+            spin(over)
 
     seen = {}
 
