@@ -30,7 +30,7 @@ test-pythons: $(BUILT)
 # half an hour. Some cells: make matrix CELLS="--gunicorn 23 27 --python 3.12 --worker-class sync";
 # those only that have not passed yet: make matrix CELLS=--go-on
 matrix: $(BUILT)
-	$(BIN)/python tests/matrix.py $(CELLS)
+	$(BIN)/python -m tests.matrix $(CELLS)
 
 # Random lives of real servers under load, another seed each day. Shorter: make life LIFE=10x30
 LIFE ?= 100x30

@@ -1,10 +1,10 @@
 """Run what shows that a server counts over gunicorns, Pythons and worker classes; print one table.
 
-Usage: matrix.py [--python 3.11 ...] [--gunicorn 23 ...] [--worker-class sync ...]; without
-arguments all there is: the supported Pythons of pyenv's, the last release of each gunicorn that is
-supported, the worker classes of the tests. A cell of the table says pass, FAIL (the output is kept,
-and named below), or a number that refers to a reason why there is nothing to run. With --go-on a
-cell that passed in a former run is not run again.
+Usage: python -m tests.matrix [--python 3.11 ...] [--gunicorn 23 ...] [--worker-class sync ...]
+Without arguments all there is: the supported Pythons of pyenv's, the last release of each gunicorn
+that is supported, the worker classes of the tests. A cell of the table says pass, FAIL (the output
+is kept, and named below), or a number that refers to a reason why there is nothing to run. With
+--go-on a cell that passed in a former run is not run again.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from integration.classes import CLASSES
-from wheels import ROOT, Version, environment, pytest, pythons, wheel_and_tests
+from .integration.classes import CLASSES
+from .wheels import ROOT, Version, environment, pytest, pythons, wheel_and_tests
 
 GUNICORNS = ["20.1.0", "21.2.0", "22.0.0", "23.0.0", "24.1.1", "25.3.0", "26.2.0", "27.0.1"]
 KEPT = ".venv-matrix"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from .conftest import settled
-from .integration.servers import rewrite, tracebacks
+from .integration.servers import ROOT, rewrite, tracebacks
 
 
 def test_a_file_rewritten_within_a_second_is_run_anew(tmp_path):
@@ -66,3 +66,16 @@ def test_what_is_ending_is_waited_for():
     """And what stays is shown as it is, after a bounded wait."""
     seen = iter([3, 2, 1])
     assert settled(lambda: next(seen), 1) == 1
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["matrix", "pythons", "screenshots"])
+def test_what_make_runs_can_be_imported(name):
+    """In the way in which its target starts it."""
+    makefile = (ROOT / "Makefile").read_text()
+    if f"-m tests.{name}" in makefile:
+        command = ["-c", f"import tests.{name}"]
+    else:
+        assert f"tests/{name}.py" in makefile
+        command = ["-c", f"import sys; sys.path[0] = 'tests'; import {name}"]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, timeout=60)
