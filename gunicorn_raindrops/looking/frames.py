@@ -33,6 +33,8 @@ MOST_FUNCTION = 60
 ROOM = int(lib.GRD_ENTRY_WHERE) - 1  # bytes
 CUT = "\u2026"
 
+_FOR_APPLICATIONS = {"send", "receive", "start_response", "_write"}
+"""Functions of ours that an application calls: the server's are further in."""
 _PACKAGES = {"site-packages", "dist-packages"}
 _OURS = str(Path(__file__).absolute().parent.parent)
 
@@ -60,7 +62,8 @@ def stack_of(frame: FrameType | None) -> list[Line]:
 def within_request(lines: Sequence[Line]) -> Sequence[Line]:
     """Return the lines from the application on: those that a server has called, or we have."""
     for i in range(len(lines), 0, -1):
-        if is_servers(lines[i - 1][0]):
+        file, _, function = lines[i - 1]
+        if function not in _FOR_APPLICATIONS and is_servers(file):
             return lines[i:] or lines
     return lines
 
@@ -162,7 +165,7 @@ def _folders() -> tuple[str, ...]:
 
 @cache
 def _callers() -> tuple[str, ...]:
-    ours = ("worker_classes/", "counting/", "status/", "middleware.py")
+    ours = ("worker_classes/", "counting/", "status/expose.py", "middleware.py")
     return (*(f"{_OURS}/{name}" for name in ours), f"{_gunicorns()}/workers/")
 
 

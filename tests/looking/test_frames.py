@@ -35,6 +35,9 @@ def test_a_stack():
     assert lines[-1] == (__file__, here.__code__.co_firstlineno + 1, "here")
 
 
+OURS = Path(gunicorn_raindrops.__file__).parent
+
+
 @pytest.mark.parametrize(
     ("file", "own"),
     [
@@ -67,6 +70,16 @@ def test_whose_a_file_is(file, own):
         ([LIBRARY], f"{LIBRARY[0]}:3 in get"),
         ([("/srv/serve.py", 1, "<module>"), SERVER, LIBRARY], f"{LIBRARY[0]}:3 in get"),
         ([OWN, SERVER], f"{SERVER[0]}:98 in counted"),
+        *(
+            ([SERVER, OWN, (f"{OURS}/{file}", 9, function), LIBRARY], "/srv/app/views.py:7 in view")
+            for file, function in [
+                ("counting/asgi.py", "send"),
+                ("counting/asgi.py", "receive"),
+                ("counting/wsgi.py", "start_response"),
+                ("counting/wsgi.py", "_write"),
+                ("status/gate.py", "_close"),
+            ]
+        ),
     ],
 )
 def test_where(lines, expected):
