@@ -113,6 +113,8 @@ CLASSES = {
 }  # fmt: skip
 LIVING = ["sync", "gthread"]
 """Those that are led through each turn of a server's life."""
+HOLDING = ("sync", "gthread")
+"""Those in which a connection holds a thread."""
 PAIRS = [(g, one) for one in CLASSES.values() for g in one.gunicorns]
 if CELL:  # one alone, on the gunicorn beside us
     PAIRS = [("current", CLASSES[CELL])]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .classes import IDS, LIVING, PAIRS, among, each
+from .classes import HOLDING, IDS, PAIRS, among, each
 from .servers import Server, alive, connect, eventually
 
 
@@ -62,7 +62,7 @@ def test_a_slow_application_is_calling(shared, background):
     assert since.requests(1) == {"requests": 1, "2xx": 1}
     after = eventually(lambda: (s := shared.status())["scoreboard"][0] == "_" and s, "idle")
     # only a worker whose connections hold threads can tell
-    assert after["reading"] == (0 if shared.kind.name in LIVING else None)
+    assert after["reading"] == (0 if shared.kind.name in HOLDING else None)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import signal
 
 import pytest
 
-from .classes import LIVING, PAIRS, among
+from .classes import HOLDING, PAIRS, among
 from .servers import connect, eventually
 
 KILLS = int(os.environ.get("READING_KILLS", "5"))
 HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
-ONE_THREAD_EACH = [(g, one) for g, one in PAIRS if one.name in LIVING]
+ONE_THREAD_EACH = [(g, one) for g, one in PAIRS if one.name in HOLDING]
 IDS = [f"{g}-{one.name}" for g, one in ONE_THREAD_EACH]
 
 
@@ -79,7 +79,7 @@ def test_half_a_head_holds_a_thread(serve, gunicorn, kind):
             assert (finishing["scoreboard"][0], finishing["reading"]) == ("G", 1)
 
 
-@among(*LIVING)
+@among(*HOLDING)
 def test_a_lingering_close_holds_a_thread(serve, gunicorn, kind):
     """gunicorn 27 waits for its client to close as well, two seconds at most."""
     with serve("--workers", "1", *kind.args, *kind.room) as server:
@@ -106,7 +106,7 @@ def test_a_connection_kept_alive_holds_no_thread(serve, gunicorn):
                 eventually(lambda: server.status()["scoreboard"][0] == "_", "idle", seconds=1)
 
 
-@among(*LIVING)
+@among(*HOLDING)
 def test_a_killed_worker_takes_along_what_it_read(serve, gunicorn, kind):
     """Its connections are out of the gauge within a second of its end, again and again."""
     chance = random.Random(kind.name)
