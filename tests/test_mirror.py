@@ -40,7 +40,6 @@ ELSEWHERE = {
     "listeners/sock_diag.py": ("listeners/test_listeners.py", "its tables are what is read there"),
     "looking/families.py": ("looking/test_tasks.py", "tasks are what has a family"),
     "looking/flight.py": ("looking/test_looker.py", "requests as they are looked at"),
-    "looking/greenlets.py": ("integration/test_where.py", "a hub in a process of its own"),
     "looking/pools.py": ("looking/test_tasks.py", "a coroutine is what waits for a pool"),
     "looking/threads.py": ("looking/test_looker.py", "requests with a thread each"),
     "scoreboard/layout.py": ("scoreboard/test_board.py", "damaged files, foreign ones, old ones"),

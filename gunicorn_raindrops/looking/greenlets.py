@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from .. import unpatched
 from . import frames, threads
 from .flight import Flight, Interrupted, Sight
+from .frames import Line
 
 
 class Running(NamedTuple):
@@ -33,15 +34,21 @@ class OfGreenlets:
 
     def find(self, flights: Sequence[Flight], interrupted: Interrupted) -> dict[int, Sight]:
         """See Finder."""
-        of_thread = threads.current(interrupted).get(self._thread)
         sights = {}
         for one in flights:
             running = self._running.get(one.ticket)
             if running is not None:
-                # the one that runs has no frame of its own: its thread's stack is its
-                frame = running.greenlet.gr_frame or of_thread
-                sights[one.ticket] = Sight(frames.stack_of(frame))
+                sights[one.ticket] = Sight(self._lines(running.greenlet, interrupted))
         return sights
+
+    def _lines(self, greenlet: Any, interrupted: Interrupted) -> list[Line]:
+        """Return where a greenlet stands. The one that runs has no frame of its own: its thread's
+        stack is its, if it runs still when that is seen. Nor has one that is dead."""
+        if greenlet.gr_frame is None:
+            lines = frames.stack_of(threads.current(interrupted).get(self._thread))
+            if greenlet.gr_frame is None:
+                return [] if greenlet.dead else lines
+        return frames.stack_of(greenlet.gr_frame)
 
     def others(self) -> list[Flight]:
         """See Finder."""
