@@ -252,10 +252,12 @@ class _Listeners:
             return UNKNOWN
 
 
-def mark(sampler: Sampler, board: scoreboard.Scoreboard) -> None:
-    """Raise the high-water marks of queued connections and of requests that wait."""
-    board.saw_queued(sampler.queued())
-    board.saw_waiting(sampler.waiting())
+def mark(sampler: Sampler, board: scoreboard.Scoreboard) -> tuple[int, int | None]:
+    """Raise the high-water marks of queued connections and of requests that wait; return both."""
+    queued, waiting = sampler.queued(), sampler.waiting()
+    board.saw_queued(queued)
+    board.saw_waiting(waiting)
+    return queued, waiting
 
 
 def marking(sampler: Sampler, board: scoreboard.Scoreboard) -> Callable[..., Snapshot]:

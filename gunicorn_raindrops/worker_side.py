@@ -19,13 +19,14 @@ from .looking import frames, watched
 from .looking.flight import Finder, Interrupted
 from .looking.looker import Looker, SlowLooker
 from .looking.stacks import Stacks
-from .sampler import Sampler, mark, marking, set_for_this_process
+from .sampler import Sampler, marking, set_for_this_process
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.board import Claim, Scoreboard
 from .settings import Settings
 from .snapshot import Arbiter, Snapshot
 from .status import app as status
 from .status.app import StatusApp
+from .status.history import History
 from .status.listener import StatusListener
 from .status.thread import StatusServer
 
@@ -160,8 +161,9 @@ class WorkerSide:
         )
         take = marking(sampler, self._board)
         set_for_this_process(take)
-        app = StatusApp(self.settings, take, warn)
-        self._add_tasks(self._board, sampler, warn, push and (lambda: push(take)))
+        history = History(sampler, self._board)
+        app = StatusApp(self.settings, take, warn, history=history.read)
+        self._add_tasks(self._board, history, warn, push and (lambda: push(take)))
         tells = push is not None or self.settings.slow is not None
         if self._listener is not None or tells or not self._has_slot:
             self._start_thread(self._board, app, arbiter.pid, warn)
@@ -197,13 +199,13 @@ class WorkerSide:
             self._stacks.keep(self._claim.slot, text)
 
     def _add_tasks(
-        self, board: Scoreboard, sampler: Sampler, warn: Warn, push: Callable[[], None] | None
+        self, board: Scoreboard, history: History, warn: Warn, push: Callable[[], None] | None
     ) -> None:
         if self._listener is not None and not self._listener.is_open:
             self.tasks.append(Task("opening the status address", partial(self._open, warn)))
         if not self._has_slot:
             self.tasks.append(Task("seeking a slot", self.seek, leader_only=False))
-        self.tasks.append(Task("marking the queue", partial(mark, sampler, board)))
+        self.tasks.append(Task("keeping the history", history.keep))
         self.tasks.append(Task("reaping", board.reap_abandoned))
         self.tasks.append(Task("guarding the file", board.watch, leader_only=False))
         if push is not None:

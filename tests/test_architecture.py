@@ -75,7 +75,7 @@ FOLDERS = {
         {"outcome", "__init__"},
     ],
     "status": [
-        {"thread", "expose", "listener"},
+        {"thread", "expose", "history", "listener"},
         {"http"},
         {"app"},
         {"access", "boundary", "gate", "page", "__init__"},
@@ -89,7 +89,7 @@ FOLDERS = {
         {"app_counters", "claims"},
         {"board"},
         {"reader", "reap"},
-        {"exits", "tally"},
+        {"exits", "history", "tally"},
         {"liveness"},
         {"decode"},
         {"records", "layout", "lock", "__init__"},

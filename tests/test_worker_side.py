@@ -249,7 +249,7 @@ def test_a_leader_that_cannot_be_told():
     assert tasks.warned == ["queue, which is due each second, failed: OSError: lost"]
 
 
-NAMES = ["marking the queue", "reaping", "guarding the file"]
+NAMES = ["keeping the history", "reaping", "guarding the file"]
 
 
 @pytest.mark.usefixtures("own_snapshots")

@@ -55,6 +55,7 @@ scoreboard = module(
         "scoreboard",
         "reading",
         "tally",
+        "history",
         "process",
         "nowait",
         "forks",

@@ -32,7 +32,7 @@
  *     has had a turn.
  * entries: two seqlocks each, written by the owner's threads; see entry.h.
  * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
- * marks: see marks.h. untracked, wanted: see tally.h. exits, kills: only added to, by arbiters and workers (relaxed).
+ * marks: see marks.h. history: see history.h. untracked, wanted: see tally.h. exits, kills: only added to, by arbiters and workers (relaxed).
  * used: raised before a slot is claimed, so a reader that sees an owner looks far enough; a reader
  *     that sees it late misses a slot that was claimed a moment ago.
  * The rest of the header: the process that adopts the pages, before any other process uses them.
@@ -52,8 +52,8 @@
 
 /* cffi: begin */
 enum {
-	GRD_LAYOUT_VERSION = 6,
-	GRD_HEADER_SIZE = 8192,         /* bytes before the first slot */
+	GRD_LAYOUT_VERSION = 7,
+	GRD_HEADER_SIZE = 24576,        /* bytes before the first slot */
 	GRD_SLOT_SIZE = 16384,
 	GRD_TALLIES = 20,               /* of processes that count workers without a slot */
 	GRD_WANTS = 4,                  /* of arbiters: two during an upgrade */
@@ -93,6 +93,13 @@ enum {                          /* who says how long a request has waited */
 enum {
 	GRD_MARK_CALLING, GRD_MARK_WRITING, GRD_MARK_QUEUED, GRD_MARK_WAITING, GRD_MARKS,
 	GRD_MARK_SECONDS = 64   /* that are kept, the present one included */
+};
+
+enum {                          /* what is kept of each second; two figures a word */
+	GRD_HISTORY_CALLING, GRD_HISTORY_WRITING, GRD_HISTORY_READING, GRD_HISTORY_WAITING,
+	GRD_HISTORY_QUEUED, GRD_HISTORY_CAPACITY, GRD_HISTORY_FIGURES,
+	GRD_HISTORY_WORDS = GRD_HISTORY_FIGURES / 2,
+	GRD_HISTORY_SECONDS = 600
 };
 
 enum {
@@ -159,6 +166,11 @@ struct grd_tally {              /* a number that a process holds, see tally.h */
 	uint64_t namespace;     /* the process's, above the low bits of that word */
 };
 
+struct grd_second {             /* see history.h */
+	uint64_t second;        /* Unix time; 0 while it is written */
+	uint64_t words[GRD_HISTORY_WORDS];
+};
+
 struct grd_header {
 	char magic[8];
 	uint32_t version;
@@ -179,6 +191,7 @@ struct grd_header {
 	struct grd_marks marks;
 	struct grd_tally untracked[GRD_TALLIES];
 	struct grd_tally wanted[GRD_WANTS];     /* 1 more than the workers that an arbiter wants */
+	struct grd_second history[GRD_HISTORY_SECONDS];
 };
 
 struct grd_slot {
@@ -272,6 +285,11 @@ GRD_LENGTH(grd_marks, seconds, 64);
 GRD_LENGTH(grd_marks, seconds[0], 4);
 _Static_assert((GRD_MARK_SECONDS & (GRD_MARK_SECONDS - 1)) == 0, "seconds go round evenly");
 
+GRD_AT(grd_second, second, 0);
+GRD_AT(grd_second, words, 8);
+GRD_SIZE(grd_second, 32);
+_Static_assert(GRD_HISTORY_FIGURES % 2 == 0, "figures fill their words");
+
 GRD_AT(grd_tally, word, 0);
 GRD_AT(grd_tally, namespace, 8);
 GRD_SIZE(grd_tally, 16);
@@ -294,10 +312,12 @@ GRD_AT(grd_header, killed, 168);
 GRD_AT(grd_header, marks, 2624);
 GRD_AT(grd_header, untracked, 4736);
 GRD_AT(grd_header, wanted, 5056);
+GRD_AT(grd_header, history, 5120);
 GRD_LENGTH(grd_header, exits, 6);
 GRD_LENGTH(grd_header, killed, 8);
+GRD_LENGTH(grd_header, history, 600);
 _Static_assert(offsetof(struct grd_header, marks) % 64 == 0, "the level has a line of its own");
-_Static_assert(sizeof(struct grd_header) <= GRD_HEADER_SIZE, "the header is two pages");
+_Static_assert(sizeof(struct grd_header) <= GRD_HEADER_SIZE, "the header is six pages");
 
 GRD_AT(grd_slot, owner, 0);
 GRD_AT(grd_slot, start, 8);

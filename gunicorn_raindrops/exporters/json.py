@@ -21,9 +21,13 @@ VERSION = 1
 """Within a version, keys are only ever added."""
 
 
-def encode(snapshot: Snapshot) -> bytes:
-    """Return everything, as one JSON object; null for what is not known."""
-    return json.dumps(as_dict(snapshot), indent=1).encode() + b"\n"
+def encode(snapshot: Snapshot, more: Mapping[str, Any] | None = None) -> bytes:
+    """Return everything, as one JSON object; null for what is not known.
+
+    Args:
+        more: keys that were asked for, with their values.
+    """
+    return json.dumps({**as_dict(snapshot), **(more or {})}, indent=1).encode() + b"\n"
 
 
 def as_dict(snapshot: Snapshot) -> dict[str, Any]:

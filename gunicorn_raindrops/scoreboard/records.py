@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..distribution import Distribution
 
@@ -73,6 +74,29 @@ class Marks:
     writing: int
     queued: int | None
     waiting: int | None = None
+
+
+class InFlight(NamedTuple):
+    """What all slots hold together. `reading` is None where no connection holds a thread."""
+
+    calling: int
+    writing: int
+    reading: int | None
+    capacity: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What there was at once in one second, Unix time; None for what was not known. `capacity` is
+    how many requests could run."""
+
+    second: int
+    calling: int | None
+    writing: int | None
+    reading: int | None
+    waiting: int | None
+    queued: int | None
+    capacity: int | None
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ UNKNOWN_HOST = Answer(
 FAILED = Answer(500, b"internal error\n")
 BAD_SINCE = Answer(400, b"since must be Unix time, such as 1700000000.5\n")
 _SINCE = re.compile("(?:^|&)since=([^&]*)")
+_HISTORY = re.compile("(?:^|&)history(?:[=&]|$)")
 _INSTANT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?", re.ASCII)
 
 NO_PROMETHEUS = Answer(501, b"prometheus_client cannot be imported\n")
@@ -149,7 +150,8 @@ class StatusApp:
         PATH: text/plain, the counts line by line.
         PATH.json: application/json, everything. With ?since=INSTANT, Unix time, also the
             high-water marks since then: a reader that gives the `time` of its last answer misses
-            none, however many others read.
+            none, however many others read. With ?history also the last ten minutes, second by
+            second.
         PATH.prom: Prometheus's text format, OpenMetrics where that is accepted; also /metrics,
             but not where the application's own listeners are exposed.
         PATH.html: the live page, which holds no figures and needs no token; also PATH for a client
@@ -168,6 +170,7 @@ class StatusApp:
         take: returns a new snapshot; where a reader asks for marks since an instant, that is its
             argument.
         warn: called with a line when an answer cannot be made; the reader gets a 500 then.
+        history: returns the last ten minutes; None: nobody keeps them.
         renderers: other routes in place of the status's, each for what `take` returns.
 
     Attributes:
@@ -180,9 +183,12 @@ class StatusApp:
         take: Callable[..., Any],
         warn: Callable[[str], None],
         renderers: Mapping[str, Renderer] | None = None,
+        *,
+        history: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._access = Access(settings)
         self._take = take
+        self._history = history
         self.boundary = Boundary(warn)
         self._renderers = renderers or {
             settings.path: _text,
@@ -253,12 +259,19 @@ class StatusApp:
             return NOT_ALLOWED
         if path not in renderers:
             return NOT_FOUND
+        render = renderers[path]
+        if render is _json and _HISTORY.search(query):
+            render = self._json_with_history
         since = _SINCE.search(query)
         if since is None:
-            return renderers[path](self._take(), accept)
+            return render(self._take(), accept)
         if not _INSTANT.fullmatch(since[1]):
             return BAD_SINCE
-        return renderers[path](self._take(float(since[1])), accept)
+        return render(self._take(float(since[1])), accept)
+
+    def _json_with_history(self, snapshot: Snapshot, accept: str | None) -> Answer:
+        kept = None if self._history is None else self._history()
+        return Answer(200, json.encode(snapshot, {"history": kept}), JSON)
 
     def serves(self, path: Any) -> bool:
         """Tell whether a path is one of the status."""

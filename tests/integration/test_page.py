@@ -157,6 +157,10 @@ def test_under_load(serve, tmp_path, background):
                 f"document.getElementById('killed').textContent.includes('{killed}')", "kill"
             )
             eventually(seen(len(moments) + 2), "two moments more")
+            began = min(moments - {None})
+            browser.open(origin)
+            browser.sees(f"seen.length > 3 && seen[0].time <= {began}", "what was before")
+            assert browser.run("seen.every((one, i) => i === 0 || one.time > seen[i - 1].time)")
         finally:
             over.set()
         stays_at_home(browser, origin)

@@ -742,7 +742,7 @@ def test_the_pages_describe_themselves(tmp_path):
         space,
         joinable,
     ) = HEADER.unpack_from(content)
-    assert (magic, version) == (b"raindrop", 6)
+    assert (magic, version) == (b"raindrop", 7)
     assert (header_size, slot_size, slots) == (HEADER_SIZE, SLOT, 5)
     assert length == HEADER_SIZE + 5 * SLOT == len(content)
     assert abs(created / 1e9 - time.monotonic()) < 10

@@ -15,6 +15,7 @@ from gunicorn_raindrops.sampler import Sampler
 from gunicorn_raindrops.scoreboard.board import Claim, Scoreboard
 from gunicorn_raindrops.scoreboard.layout import HEADER_SIZE, SLOT_SIZE
 from gunicorn_raindrops.scoreboard.reader import open_read_only
+from gunicorn_raindrops.scoreboard.records import InFlight
 from gunicorn_raindrops.snapshot import Arbiter
 
 
@@ -50,6 +51,7 @@ def test_a_read_only_mapping(board, fork):
         assert (row.pid, row.calling, row.current.path) == (child.pid, 1, "/")
         assert found.slots == 4
         assert found.marks(60).calling == 1
+        assert found.in_flight() == InFlight(1, 0, row.reading, 1)
         assert not found.lost
         assert not hasattr(found, "claim")
     os.close(fd)
@@ -66,6 +68,7 @@ def test_what_the_dead_have_left(board, fork):
     for one in (board, open_read_only(board.fileno())):
         assert one.read().rows == ()
         assert one.read().requests == 0
+        assert one.in_flight() == InFlight(0, 0, None, 0)
     assert content(board) == before
     board.reap()
     assert content(board) != before
