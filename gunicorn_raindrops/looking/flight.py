@@ -7,7 +7,11 @@ from types import FrameType
 from typing import NamedTuple, Protocol
 
 from .._native._objects import age_of
-from .frames import Line
+from .._native._scoreboard import lib
+from .frames import CUT, Line
+
+MOST_METHOD = int(lib.GRD_ENTRY_METHOD)
+MOST_PATH = int(lib.GRD_ENTRY_TEXT)
 
 
 class Flight(NamedTuple):
@@ -21,8 +25,10 @@ class Flight(NamedTuple):
 
     @classmethod
     def of_ticket(cls, ticket: int, method: str, path: str) -> Flight:
-        """Return a request of which the scoreboard has no more than the count."""
-        return cls(ticket, 0, age_of(ticket), method, path)
+        """Return a request of which the scoreboard has no more than the count. Its line is cut as
+        one in the scoreboard is, about."""
+        shown = path if len(path) <= MOST_PATH else path[:MOST_PATH] + CUT
+        return cls(ticket, 0, age_of(ticket), method[:MOST_METHOD], shown)
 
 
 class Sight(NamedTuple):
