@@ -8,7 +8,7 @@ version, the worker class, and the user's counters.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .. import __version__
@@ -67,18 +67,25 @@ class Server:
         return sorted(set.intersection(*each)) if each else []
 
     def sample(self, warn: Warn) -> Snapshot:
-        """Take a snapshot.
-
-        Args:
-            warn: called with a line for what cannot be known.
+        """Take a snapshot; the arguments are `sampler`'s.
 
         Raises:
             OSError: the scoreboard's file was cut short.
         """
+        with self.sampler(warn) as sampler:
+            return sampler.take()
+
+    @contextlib.contextmanager
+    def sampler(self, warn: Warn) -> Iterator[Sampler]:
+        """Return what takes snapshots, of the listeners that there are now.
+
+        Args:
+            warn: called with a line for what cannot be known.
+        """
         sockets = self.listeners()
         with self._diag(sockets) as diag:
             said = _Once(lambda text: warn(f"process {self.pids[0]}: {text}"))
-            return Sampler(self.board, self._arbiter(), sockets, (), said, diag=diag).take()
+            yield Sampler(self.board, self._arbiter(), sockets, (), said, diag=diag)
 
     def _arbiter(self) -> Arbiter:
         started = proc.started(self.pids[0])

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from gunicorn_raindrops.cli import find
+from gunicorn_raindrops.cli.top.source import ByPid, Ended
+
 from .servers import BROKEN, ROOT, eventually
 
 pytestmark = [
@@ -237,6 +240,21 @@ def test_the_servers_end(serve, terminal, tmp_path):
         terminal.press("q")
         terminal.ended(0)
         assert terminal.state() == before
+
+
+def test_an_upgrade(serve):
+    """The next arbiter is followed; after the last one's end there is none."""
+    with serve() as server:
+        old = server.pid
+        server.ready(1)
+        source = ByPid(find.of(old))
+        assert source.read().status["arbiter"]["pid"] == old
+        new = server.upgrade(1)
+        server.end(old)
+        assert source.read().status["arbiter"]["pid"] == new
+        assert str(new) in source.name
+    with pytest.raises(Ended):
+        source.read()
 
 
 def test_without_an_argument(serve, terminal):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ from ..server import Server
 from ..terminal import Failed
 from .sample import Status
 
+_KEPT = 10.0  # seconds for which listeners are not looked for again
 _SAME = 1.0  # seconds between starts of one process, as two readings tell it
 
 
@@ -59,23 +61,38 @@ class ByPid:
     """A server whose memory is read. Its arbiter may change in an upgrade."""
 
     def __init__(self, server: Server) -> None:
+        self._stack = contextlib.ExitStack()
+        self._notes: list[str] = []
         self._use(server)
 
     def _use(self, server: Server) -> None:
         self._server = server
         self._pid = server.pids[0]
         self._started = proc.started(self._pid)
+        self._renewed_until = 0.0
         self.name = which.processes(server)
 
     def read(self) -> News:
         """Return its status."""
-        notes: list[str] = []
         try:
             if not self._runs():
                 self._follow()
-            return News(as_dict(self._server.sample(notes.append)), "; ".join(notes))
+            if time.monotonic() >= self._renewed_until:
+                self._renew()
+            snapshot = self._sampler.take()
         except OSError as error:
+            self._renewed_until = 0.0
             raise Failed(f"{self.name}: {error}") from None
+        if self._notes or not snapshot.listeners:  # it may be better the next time
+            self._renewed_until = 0.0
+        return News(as_dict(snapshot), "; ".join(self._notes))
+
+    def _renew(self) -> None:
+        """Find the listeners, and a socket to ask for them."""
+        self._stack.close()
+        self._notes.clear()
+        self._sampler = self._stack.enter_context(self._server.sampler(self._notes.append))
+        self._renewed_until = time.monotonic() + _KEPT
 
     def _runs(self) -> bool:
         """Tell whether it is the process that it was: a pid is used again."""

@@ -30,7 +30,7 @@ def test_rates():
     before = status(worker(0), worker(1, requests=50, cpu_seconds=9.0), time=10.0)
     after = status(
         worker(0, requests=30, cpu_seconds=1.5),
-        worker(1, pid=999, requests=1, cpu_seconds=0.1),  # another one in its place
+        worker(1, pid=999, requests=60, cpu_seconds=9.5),  # another one in its place
         time=12.0,
         requests=90,
     )
