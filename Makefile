@@ -48,7 +48,7 @@ bench: $(BUILT)
 
 # The live page in each of its states, light and dark, wide and narrow; needs Debian's chromium.
 screenshots: $(BUILT)
-	$(BIN)/python tests/screenshots.py docs/screenshots
+	$(BIN)/python -m tests.screenshots docs/screenshots
 
 wheel: $(BUILT)
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .

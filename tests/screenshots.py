@@ -8,14 +8,35 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from tests.integration.browser import Browser
-from tests.integration.servers import Server
+from .integration.browser import Browser
+from .integration.servers import Server
 
 SECONDS = 25
 SIZES = [(1280, 800), (390, 844)]
-ROUTES = ["/", "/", "/slow", "/slow", "/stream", "/download", "/missing", "/"]
+ROUTES = ["/", "/cart", "/report", "/orders", "/export", "/", "/report", "/search"]
+SHOP = """
+import time
+
+SECONDS = {"/cart": 0.05, "/orders": 0.6, "/report": 4, "/search": 1.5}
+
+
+def fetch_rows(seconds):
+    time.sleep(seconds)
+
+
+def export():
+    for _ in range(20):
+        yield b"row"
+        time.sleep(0.1)
+
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    fetch_rows(SECONDS.get(path, 0))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return export() if path == "/export" else [path.encode()]
+"""
+"""The application that is shown."""
 
 
 def client(address, number, over):
@@ -57,10 +78,10 @@ def main():
     """Make them all."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as made:
-        examples = str(Path(__file__).parent.parent / "examples")
-        args = ["--workers", "4", "--threads", "2", "--chdir", examples]
-        server = Server(Path(made), *args, app="app:app", tracebacks=None)
+    with tempfile.TemporaryDirectory(prefix="shop-") as made:
+        (Path(made) / "shop.py").write_text(SHOP)
+        args = ["--workers", "4", "--threads", "2", "--chdir", made]
+        server = Server(Path(made), *args, app="shop:app", tracebacks=None)
         with server, Browser(Path(made)) as browser:
             server.ready(4)
             browser.look(*SIZES[0])

@@ -1,6 +1,7 @@
 """The live page in a real Chromium, on real servers."""
 
 import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -9,6 +10,7 @@ import time
 
 import pytest
 
+from ..schema import parsed
 from .browser import Browser
 from .servers import ROOT, eventually
 
@@ -31,6 +33,7 @@ ON_SCREEN = """(() => {
     workers: [...document.getElementById("workers").children].map((node) => ({
       slot: text(node.querySelector(".slot")), state: node.dataset.state,
       request: text(node.querySelector(".request")), costs: text(node.querySelector(".costs")),
+      where: text(node.querySelector(".where")),
     })),
     listeners: rows("listeners"),
     times: rows("times").map((row) => row[5]),
@@ -70,7 +73,9 @@ def worker(one):
     """Return what is to be on screen for a worker."""
     flying, current = one["calling"] + one["writing"], one["current"]
     request = f"{current['method']} {current['path']}" if current else ""
+    where = current and current["where"]
     return {
+        "where": f"at {where}" if where else "",
         "slot": f"slot {one['slot']}",
         "state": one["state"],
         "request": request + (f" and {flying - 1} more" if flying > 1 else ""),
@@ -255,3 +260,32 @@ def test_hostile_texts(serve, tmp_path):
             browser.look(width)
             assert browser.run("document.documentElement.scrollWidth") == width
         assert browser.complaints() == []
+
+
+def test_the_last_ten_minutes(serve, tmp_path):
+    """They go on through an upgrade and, with a file, a restart."""
+    args, env = ["--workers", "2"], {"RAINDROPS_FILE": str(tmp_path / "file")}
+
+    def kept(server, enough=lambda times: True):
+        def read():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                found = parsed(server.ask("/_raindrops.json?history")[1])["history"]
+                return enough(found["time"]) and found
+            return None
+
+        return eventually(read, "moments")
+
+    with serve(*args, env=env) as server:
+        server.ready(2)
+        first = kept(server, bool)["time"][0]
+        new, old = server.upgrade(2), server.pid
+        server.end(old)
+        assert new != old
+        upgraded = int(time.time()) + 1
+        assert kept(server, lambda times: times[-1] >= upgraded)["time"][0] == first
+    with serve(*args, env=env) as server:
+        server.ready(2)
+        found = kept(server, lambda times: times[-1] > upgraded + 1)
+    assert found["time"][0] == first
+    assert {len(column) for column in found.values()} == {len(found["time"])}
+    assert found["queued"][-1] == found["calling"][-1] == found["saturation"][-1] == 0
