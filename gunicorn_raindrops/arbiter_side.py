@@ -192,8 +192,11 @@ class ArbiterSide:
                 self._late.append((self._tell, "\n".join(lines)))
 
     def _stacks_of(self, killed: KillRecord) -> str:
-        """Return the stacks of a worker that has timed out, as it has last kept them."""
+        """Return the stacks of a worker that has timed out, as it has last kept them. If it has
+        never looked at its oldest request, they are of earlier ones."""
         if self._stacks is None or killed.cause != exits.TIMEOUT:
+            return ""
+        if killed.current is not None and killed.where is None:
             return ""
         return self._stacks.read(killed.slot)
 

@@ -179,6 +179,22 @@ def test_one_that_was_killed_in_a_request(start):
 # The status address.
 
 
+@pytest.mark.parametrize("looked", [True, False])
+def test_whose_stacks_are_told(start, looked):
+    """Those of the request that a worker was killed in, not those of one before it."""
+    side = start()
+    side.claim("a", alive)
+    claim = side._claims._claims["a"]
+    slot = BoardSlot(side._board, claim, side._board.take_over_slot(claim))
+    side._stacks.keep(claim.slot, "the stack")
+    ticket = slot.begin("GET", "/")
+    if looked:
+        slot.say_where(ticket, "/app.py:1 in f")
+    side.release("a", (7, exits.TIMEOUT))
+    side.stop(alone=False)
+    assert ["the stack" in line for line in start.told] == [looked]
+
+
 def connects(address):
     with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
         return client.connect_ex(address) == 0
