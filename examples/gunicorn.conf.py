@@ -21,7 +21,8 @@ gunicorn_raindrops.hooks.install(
     bind="127.0.0.1:9180",
     # Permissions of the status socket, if it is a unix one.
     mode=0o600,
-    # Its path: text there, everything as JSON at /_raindrops.json.
+    # Its path: text there, everything as JSON at /_raindrops.json, the live page at
+    # /_raindrops.html and, on the status address, at /.
     path="/_raindrops",
     # Also answer that path on the application's own listeners, to whom `allow` admits. Behind a
     # proxy, leave this off: every visitor seems to come from the proxy's address.
