@@ -236,7 +236,7 @@ def test_the_servers_end(serve, terminal, tmp_path):
     terminal.shows(r"^no answer since \d\d:\d\d:\d\d", slice(-1, None))
     terminal.shows("2 workers|workers +2/2")
     with serve("--workers", "1", env={"RAINDROPS_BIND": path}):
-        terminal.shows(r"q quit.* 1 workers")
+        terminal.shows(r"q quit.* 1 worker$")
         terminal.press("q")
         terminal.ended(0)
         assert terminal.state() == before

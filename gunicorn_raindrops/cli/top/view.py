@@ -69,7 +69,7 @@ def _footer(model: Model, cells: Cells, width: int) -> Text:
     if model.problem:
         return Text(cells.left(model.problem, width), "bold red reverse")
     all_of = len(model.shown.workers) if model.shown else 0
-    words = [_KEYS, f"by {model.order}", f"{all_of} workers"]
+    words = [_KEYS, f"by {model.order}", f"{all_of} worker{'s' * (all_of != 1)}"]
     if model.filter:
         words[-1] = f"{len(model.matching())} of {words[-1]} with {model.filter!r}"
     return Text(
