@@ -177,11 +177,11 @@ class WorkerSide:
             tell: logs a warning, each time.
         """
         frames.load()
-        slow, keep = self.settings.slow, self._keep_stacks
+        slow, shows, keep = self.settings.slow, self.settings.current, self._keep_stacks
         if slow is None:
-            self._looker = Looker(attached, finder, keep)
+            self._looker = Looker(attached, finder, keep, shows=shows)
         else:
-            self._looker = SlowLooker(attached, finder, keep, slow=slow, tell=tell)
+            self._looker = SlowLooker(attached, finder, keep, shows=shows, slow=slow, tell=tell)
 
     def abort(self, interrupted: Interrupted) -> None:
         """Keep what the requests in flight are doing, also when they end: SIGABRT is the arbiter's

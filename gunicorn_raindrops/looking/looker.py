@@ -67,12 +67,16 @@ class Looker:
         held: the slot.
         finder: finds where requests stand.
         keep: keeps the stacks of all that is looked at, for the arbiter.
+        shows: whether requests are named there; else their stacks stand for them.
     """
 
-    def __init__(self, held: Held, finder: Finder, keep: Callable[[str], object]) -> None:
+    def __init__(
+        self, held: Held, finder: Finder, keep: Callable[[str], object], *, shows: bool = True
+    ) -> None:
         self._held = held
         self._finder = finder
         self._keep = keep
+        self._shows = shows
         self._has_kept = self._is_aborted = False
         self._sleep = unpatched.original("time", "sleep")
 
@@ -90,7 +94,7 @@ class Looker:
         flights = self._flights(0)[:MOST]
         sights = self._find(flights, interrupted)
         self._say(sights)
-        self._keep(_report(flights, sights))
+        self._keep(_report(flights, sights, self._shows))
 
     def finish(self) -> None:
         """Tell what there is to tell before this process ends."""
@@ -106,7 +110,7 @@ class Looker:
             return {}
         sights = self._find(flights[:MOST], {})
         self._sleep(PAUSE_SECONDS)
-        text = _report(flights, sights)
+        text = _report(flights, sights, self._shows)
         self._sleep(PAUSE_SECONDS)
         if not self._is_aborted:  # not meanwhile
             self._has_kept = bool(flights)
@@ -139,7 +143,7 @@ class SlowLooker(Looker):
     gets the interpreter is logged afterwards, without a stack.
 
     Args:
-        held, finder, keep: see the base class.
+        held, finder, keep, shows: see the base class. What is told of is named in any case.
         slow: seconds.
         tell: logs a warning.
     """
@@ -150,10 +154,11 @@ class SlowLooker(Looker):
         finder: Finder,
         keep: Callable[[str], object],
         *,
+        shows: bool = True,
         slow: float,
         tell: Callable[[str], object],
     ) -> None:
-        super().__init__(held, finder, keep)
+        super().__init__(held, finder, keep, shows=shows)
         self._kept = held
         self._slow = round(slow * SECOND)
         self._tell = tell
@@ -172,7 +177,7 @@ class SlowLooker(Looker):
         sights = self._see_due(flights, late)
         for one in late:
             stack = _stack(sights.get(one.ticket))
-            self._tell("\n".join([f"slow request {_heading(one)}", *stack]))
+            self._tell("\n".join([f"slow request {_heading(_line(one), one)}", *stack]))
         ahead = [self._slow - one.age for one in flights if one.age < self._slow]
         soon = min([*ahead, self._slow]) / SECOND
         return min(max(soon, SHARE * (time.thread_time() - began)), _ahead(flights, AGE) or soon)
@@ -218,8 +223,8 @@ def _line(flight: Flight) -> str:
     return ascii(f"{flight.method} {flight.path}")
 
 
-def _heading(flight: Flight) -> str:
-    return f"{_line(flight)}, {flight.age / SECOND:.1f} s after its begin:"
+def _heading(name: str, flight: Flight) -> str:
+    return f"{name}, {flight.age / SECOND:.1f} s after its begin:"
 
 
 def _stack(sight: Sight | None) -> Iterable[str]:
@@ -229,12 +234,13 @@ def _stack(sight: Sight | None) -> Iterable[str]:
     return frames.show(frames.within_request(sight.lines)) + note
 
 
-def _report(flights: Sequence[Flight], sights: dict[int, Sight]) -> str:
+def _report(flights: Sequence[Flight], sights: dict[int, Sight], shows: bool) -> str:
     """Return the stacks of these requests, one after the other, as many as there is room for."""
     lines: list[str] = []
     size = shown = 0
     for one in flights[:MOST]:
-        found = [_heading(one), *_stack(sights.get(one.ticket))]
+        name = _line(one) if shows else "a request"
+        found = [_heading(name, one), *_stack(sights.get(one.ticket))]
         size += sum(map(len, found))
         if size > MOST_TEXT and shown:
             break

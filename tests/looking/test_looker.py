@@ -279,6 +279,20 @@ def test_the_oldest_first(board, aged):
         attached.AttachedSlot.end(ticket, 2)
 
 
+def test_not_shown(board, requests, aged):
+    """With `current` off the arbiter gets stacks without method and path; `slow` tells both."""
+    kept, told = [], []
+    requests.begin("/x")
+    until(lambda: attached.flights(100_000_000))
+    Looker(attached, OfThread(), kept.append, shows=False).look()
+    assert kept[0].startswith("a request, 0.")
+    assert "/x" not in kept[0].replace(__file__, "")
+    looking = SlowLooker(attached, OfThread(), kept.append, shows=False, slow=0.1, tell=told.append)
+    looking.look()
+    assert kept[1].startswith("a request, ")
+    assert told[0].startswith("slow request 'GET /x', ")
+
+
 def test_a_hostile_path(board, requests, aged):
     """Stands in a log in ASCII, in one line."""
     kept = []
