@@ -36,6 +36,7 @@ def outcome(command: Callable[[], object]) -> int:
         _forget_output()
     except (OSError, Failed) as error:
         complain(error)
+        _flush()
         return 1
     return 0
 
@@ -44,6 +45,14 @@ def complain(message: object) -> None:
     """Write one line to stderr."""
     if sys.stderr is not None:
         print(f"gunicorn-raindrops: {printable(str(message))}", file=sys.stderr)
+
+
+def _flush() -> None:
+    """Write what is buffered, if it can be; Python complains at exit of what cannot."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
 
 
 def _forget_output() -> None:

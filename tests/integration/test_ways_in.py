@@ -320,13 +320,16 @@ class TestExpose:
 
 
 def test_token(serve):
-    """Without it 401 on every URL; a remote bind without one is warned about."""
+    """Without it 401 on every URL but the page's, which asks for the token and has no figures."""
     env = {"RAINDROPS_TOKEN": "s3cret"}
     with serve("--workers", "1", env=env) as server:
         server.status_address  # noqa: B018  # waits for it
-        for path in ("/_raindrops", "/_raindrops.json", "/", "/nowhere"):
+        for path in ("/_raindrops", "/_raindrops.json", "/metrics", "/nowhere"):
             status, _, headers = server.ask(path)
             assert (status, headers["WWW-Authenticate"][:6]) == (401, "Bearer")
+        status, page, headers = server.ask("/")
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert b"127.0.0.1" not in page
         good = {"Authorization": "Bearer s3cret"}
         assert server.ask(headers=good)[0] == 200
         assert server.ask(headers={"Authorization": "Bearer other"})[0] == 401
