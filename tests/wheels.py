@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 SUPPORTED = [(3, minor) for minor in range(10, 14)]
-NEEDED = ["pytest", "pytest-xdist", "hypothesis", "fastjsonschema", "rich"]
+NEEDED = ["pytest", "pytest-xdist", "hypothesis", "fastjsonschema", "rich", "greenlet"]
 
 Version = tuple[int, int]
 

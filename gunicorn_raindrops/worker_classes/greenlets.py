@@ -7,6 +7,7 @@ wrapper of the application sees the whole of a request.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -40,7 +41,7 @@ class Greenlets(HookedStrategy):
         self._held = AttachedSlot()
         self._request: ContextVar[Request | None] = ContextVar("raindrops", default=None)
         self._running: dict[int, Running] = {}
-        self._current: Callable[[], Any] = sys.modules["greenlet"].getcurrent
+        self._current: Callable[[], Any] = importlib.import_module("greenlet").getcurrent
 
     @staticmethod
     def answers_exit(error: BaseException) -> bool:
