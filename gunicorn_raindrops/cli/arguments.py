@@ -1,4 +1,4 @@
-"""What the subcommands' arguments have in common: texts that argparse has checked."""
+"""What the subcommands' arguments have in common, and texts that argparse has checked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ import argparse
 from ..listeners import addresses
 
 _LONGEST = 1e9  # seconds
+
+
+def add_listeners(parser: argparse.ArgumentParser, name: str, metavar: str) -> None:
+    """Add `[LISTENER ...]`."""
+    parser.add_argument(
+        name,
+        metavar=metavar,
+        nargs="*",
+        type=listener,
+        help="IPv4:PORT, [IPv6]:PORT, a path or @name; none for every listener",
+    )
+
+
+def add_delay(parser: argparse.ArgumentParser) -> None:
+    """Add `[-d DELAY]` of a command that takes a sample each second unless told otherwise."""
+    parser.add_argument(
+        "-d",
+        "--delay",
+        type=seconds,
+        default=1.0,
+        metavar="DELAY",
+        help="seconds between samples (1)",
+    )
 
 
 def listener(text: str) -> str:

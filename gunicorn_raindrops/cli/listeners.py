@@ -27,13 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Show what waits at the listeners of this machine, whatever server they "
         "belong to. A figure that the kernel does not tell is shown as -.",
     )
-    parser.add_argument(
-        "addresses",
-        metavar="ADDR",
-        nargs="*",
-        type=arguments.listener,
-        help="IPv4:PORT, [IPv6]:PORT, a path or @name; none for every listener",
-    )
+    arguments.add_listeners(parser, "addresses", "ADDR")
     parser.add_argument(
         "-d", "--delay", type=arguments.seconds, metavar="DELAY", help="repeat every DELAY seconds"
     )

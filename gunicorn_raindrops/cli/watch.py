@@ -36,21 +36,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="ADDR",
         help="where to serve: HOST:PORT, [IPv6]:PORT or unix:/PATH; port 0 for any free one",
     )
-    parser.add_argument(
-        "listeners",
-        metavar="LISTENER",
-        nargs="*",
-        type=arguments.listener,
-        help="IPv4:PORT, [IPv6]:PORT, a path or @name; none for every listener",
-    )
-    parser.add_argument(
-        "-d",
-        "--delay",
-        type=arguments.seconds,
-        default=1.0,
-        metavar="DELAY",
-        help="seconds between samples (1)",
-    )
+    arguments.add_listeners(parser, "listeners", "LISTENER")
+    arguments.add_delay(parser)
     return parser
 
 

@@ -83,7 +83,7 @@ class Looker:
     def look(self) -> float | None:
         """Look at the requests that take long. Return in how many seconds the next look is due;
         None: a second after this one."""
-        flights = self._flights(0)
+        flights = self._flights()
         self._see([one for one in flights if one.age >= AGE])
         return _ahead(flights, AGE)
 
@@ -91,7 +91,7 @@ class Looker:
         """Look at all that is in flight, for the last time: what the process does from now on is
         its end."""
         self._is_aborted = True
-        flights = self._flights(0)[:MOST]
+        flights = self._flights()[:MOST]
         sights = self._find(flights, interrupted)
         self._say(sights)
         self._keep(_report(flights, sights, self._shows))
@@ -99,9 +99,9 @@ class Looker:
     def finish(self) -> None:
         """Tell what there is to tell before this process ends."""
 
-    def _flights(self, age: int) -> list[Flight]:
-        """Return the requests that have lasted so long, in ns, the oldest first."""
-        found = [Flight(*one) for one in self._held.flights(age)]
+    def _flights(self) -> list[Flight]:
+        """Return the requests in flight that the slot has entries for, the oldest first."""
+        found = [Flight(*one) for one in self._held.flights(0)]
         return sorted(found, key=lambda one: -one.age)
 
     def _see(self, flights: Sequence[Flight]) -> dict[int, Sight]:
@@ -195,7 +195,7 @@ class SlowLooker(Looker):
 
     def _all(self) -> list[Flight]:
         """Return all requests that are in flight, the oldest first."""
-        flights = self._flights(0)
+        flights = self._flights()
         if len(flights) < self._kept.in_flight():
             known = {one.ticket for one in flights}
             flights += [one for one in self._finder.others() if one.ticket not in known]

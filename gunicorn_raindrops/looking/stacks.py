@@ -1,8 +1,8 @@
 """The last stacks of each worker, for its arbiter: in memory that the two share.
 
 Who owns what. The arbiter makes the memory before it forks, with a place for each slot. A worker
-writes to the place of its slot; the arbiter reads it when the worker was killed, and empties it
-before it forks the next one. A place has two halves and a byte that names the one to read: a worker
+empties the place of its slot when it takes that over, and writes there; the arbiter reads it when
+the worker was killed. A place has two halves and a byte that names the one to read: a worker
 writes to the other and then changes the byte, so one that is killed meanwhile leaves what there was
 before. Pages take memory once they are written to.
 

@@ -27,14 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "keys. It needs rich: pip install gunicorn-raindrops[top]",
     )
     which.add_arguments(parser)
-    parser.add_argument(
-        "-d",
-        "--delay",
-        type=arguments.seconds,
-        default=1.0,
-        metavar="DELAY",
-        help="seconds between samples (1)",
-    )
+    arguments.add_delay(parser)
     return parser
 
 
