@@ -1,0 +1,45 @@
+"""Compare what a command printed with what a page says that it prints.
+
+Every number but 0 stands for every other, with its unit if it has one; `...` stands for anything;
+spaces are one. So a page shows real output, and a figure that should not be 0 is not.
+"""
+
+import re
+
+_NUMBER = re.compile(
+    r"(?<!\w)(?<!\d\.)(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h|d|%|[KMG](?:iB)?|kB|k)?(?![\w])"
+)
+ANYTHING = "..."
+
+
+def normal(line: str) -> str:
+    """Return a line without what may differ."""
+    return " ".join(_NUMBER.sub(_number, line).split())
+
+
+def _number(match: re.Match[str]) -> str:
+    return "0" if match[1] == "0" and not match[2] else "#"
+
+
+def agrees(wanted: list[str], got: str) -> bool:
+    """Tell whether output is as a page has it; without any wanted lines, it always is."""
+    lines = [normal(line) for line in wanted]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        return True
+    pattern = "\n".join(".*".join(map(re.escape, line.split(ANYTHING))) for line in lines)
+    text = "\n".join(normal(line) for line in got.rstrip().splitlines())
+    return re.fullmatch(pattern, text, re.S) is not None
+
+
+def has(wanted: list[str], log: str) -> bool:
+    """Tell whether a log has these lines, in this order, whatever else stands there."""
+    rest = [normal(line) for line in log.splitlines()]
+    for line in wanted:
+        pattern = re.compile(".*".join(map(re.escape, normal(line).split(ANYTHING))))
+        while rest and not pattern.search(rest[0]):
+            rest.pop(0)
+        if normal(line) and not rest:
+            return False
+    return True
