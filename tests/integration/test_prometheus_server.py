@@ -1,21 +1,16 @@
 """A real Prometheus scrapes a real server, through restarts, under load; what it makes of it."""
 
-import contextlib
-import json
 import os
 import random
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
-import urllib.parse
-import urllib.request
 
 import pytest
 
+from ..prometheus import Prometheus, needs_prometheus
 from .load import Load
 from .servers import WAIT, children, eventually
 
@@ -34,56 +29,14 @@ scrape_configs:
 COUNTERS = re.compile("gunicorn_(?!worker_cpu).*_(total|count|sum|bucket)")
 
 
-class Prometheus:
-    """A Prometheus of its own, with its memory in a directory; use it in `with`."""
+def series(prometheus):
+    """Return how many series of ours there have been."""
+    return len(prometheus.ask("series", **{"match[]": '{__name__=~"gunicorn_.+"}'}))
 
-    def __init__(self, tmp_path, target):
-        for name in ("prometheus", "promtool"):
-            if shutil.which(name) is None:
-                pytest.skip(f"no {name}: apt-get install prometheus")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._address = f"127.0.0.1:{free.getsockname()[1]}"
-        config = tmp_path / "prometheus.yml"
-        config.write_text(CONFIG.format(*target))
-        self._command = [
-            "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address={self._address}",
-            "--log.level=error",
-        ]
 
-    def __enter__(self):
-        self._process = subprocess.Popen(self._command)
-        eventually(self._has_scraped, "a first scrape")
-        return self
-
-    def __exit__(self, *_):
-        self._process.terminate()
-        self._process.wait(WAIT)
-
-    def _ask(self, path):
-        with urllib.request.urlopen(f"http://{self._address}/api/v1/{path}", timeout=WAIT) as found:
-            return json.load(found)["data"]
-
-    def query(self, expression):
-        """Return the values that an expression has now, in a list."""
-        result = self._ask("query?" + urllib.parse.urlencode({"query": expression}))["result"]
-        return [float(one["value"][1]) for one in result]
-
-    def series(self):
-        """Return how many series of ours there have been."""
-        match = urllib.parse.urlencode({"match[]": '{__name__=~"gunicorn_.+"}'})
-        return len(self._ask("series?" + match))
-
-    def counters(self):
-        """Return the names of all series of ours that count."""
-        return [name for name in self._ask("label/__name__/values") if COUNTERS.fullmatch(name)]
-
-    def _has_scraped(self):
-        with contextlib.suppress(OSError):  # it does not listen yet
-            return self.query("up == 1")
-        return None
+def counters(prometheus):
+    """Return the names of all series of ours that count."""
+    return [name for name in prometheus.ask("label/__name__/values") if COUNTERS.fullmatch(name)]
 
 
 def kill(server, number):
@@ -116,7 +69,7 @@ def test_restarts_under_load(serve, tmp_path, background):
     args = ["--workers", "4", "--timeout", "600"]
     with serve(*args, tracebacks=None) as server:
         server.ready(4)
-        with Prometheus(tmp_path, server.status_address) as prometheus:
+        with Prometheus(tmp_path, CONFIG.format(*server.status_address)) as prometheus:
             with Load(server.address, rate=200):
                 kill(server, KILLS)
             server.ready(4)
@@ -137,13 +90,12 @@ def test_restarts_under_load(serve, tmp_path, background):
             )
             assert prometheus.query('gunicorn_worker_exits_total{reason="killed"}') == [KILLS]
             resets = {
-                name: prometheus.query(f"sum(resets({name}[10m]))")
-                for name in prometheus.counters()
+                name: prometheus.query(f"sum(resets({name}[10m]))") for name in counters(prometheus)
             }
             assert len(resets) > 10
             assert resets == {name: [0] for name in resets}
             # those of a worker are away while its slot has none
-            assert [prometheus.series()] == prometheus.query('count({__name__=~"gunicorn_.+"})')
+            assert [series(prometheus)] == prometheus.query('count({__name__=~"gunicorn_.+"})')
             eventually(
                 lambda: prometheus.query("count_over_time(up[10m:250ms])")[0] > 40, "scrapes enough"
             )
@@ -151,8 +103,7 @@ def test_restarts_under_load(serve, tmp_path, background):
 
 def test_promtool(serve):
     """It finds nothing to complain of, neither in names nor in types or texts."""
-    if shutil.which("promtool") is None:
-        pytest.skip("no promtool: apt-get install prometheus")
+    needs_prometheus()
     with serve("--workers", "2") as server:
         server.ready(2)
         server.get("/")

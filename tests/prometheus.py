@@ -1,0 +1,84 @@
+"""A Prometheus of the tests' own: Debian's program, with its memory in the test's folder."""
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from .integration.servers import WAIT, eventually
+
+
+def needs_prometheus():
+    """Skip the test where Debian's package is not installed; it has both programs."""
+    for name in ("prometheus", "promtool"):
+        if shutil.which(name) is None:
+            pytest.skip(f"no {name}: apt-get install prometheus")
+
+
+class Prometheus:
+    """Use it in `with`; it has scraped all its targets then.
+
+    Args:
+        folder: for its config and its memory.
+        config: the text of its config file.
+        options: more of its command line.
+    """
+
+    def __init__(self, folder, config, *options):
+        needs_prometheus()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        folder.mkdir(exist_ok=True)
+        path = folder / "prometheus.yml"
+        path.write_text(config)
+        self._command = [
+            "prometheus",
+            f"--config.file={path}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address={self.address}",
+            "--log.level=error",
+            *options,
+        ]
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._command)
+        try:
+            eventually(self._has_scraped, "a first scrape of each target")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(WAIT)
+
+    def ask(self, path, **parameters):
+        """Return the data of an answer of its HTTP API."""
+        url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=WAIT) as found:
+            return json.load(found)["data"]
+
+    def samples(self, expression):
+        """Return what an expression gives now: pairs of labels and value."""
+        result = self.ask("query", query=expression)["result"]
+        return [(one["metric"], float(one["value"][1])) for one in result]
+
+    def query(self, expression):
+        """Return the values that an expression has now, in a list."""
+        return [value for _, value in self.samples(expression)]
+
+    def _has_scraped(self):
+        with contextlib.suppress(OSError):  # it does not listen yet
+            targets = self.ask("targets", state="active")["activeTargets"]
+            return all(target["health"] == "up" for target in targets) and self._is_ready()
+        return False
+
+    def _is_ready(self):
+        with urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=WAIT) as found:
+            return found.status == 200
