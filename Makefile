@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 NATIVE := $(wildcard gunicorn_raindrops/_native/*.[ch]) gunicorn_raindrops/_native/build.py
 BUILT := $(VENV)/.built
 OLD_GUNICORN := .venv-gunicorn23
+RELEASE := .venv-release
 
-.PHONY: demo test test-old test-pythons matrix life lint bench screenshots wheel clean
+.PHONY: demo test test-old test-pythons test-wheels matrix life lint bench screenshots wheel wheels clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -38,6 +39,11 @@ SEED ?= $(shell date +%Y%m%d)
 life: $(BUILT) $(OLD_GUNICORN)/.built
 	LIFE=$(LIFE) SEED=$(SEED) $(BIN)/python -m pytest -q -s tests/integration/test_random_life.py
 
+# The wheels of all platforms looked into, and this machine's installed on each Python of pyenv's.
+test-wheels: $(BUILT) wheels
+	$(RELEASE)/bin/python release/audit.py dist/*.whl
+	WHEELS=dist $(BIN)/python -m pytest -q -s tests/release
+
 lint: $(BUILT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,8 +56,13 @@ bench: $(BUILT)
 screenshots: $(BUILT)
 	$(BIN)/python -m tests.screenshots docs/screenshots
 
+# For this machine alone, with its own compiler.
 wheel: $(BUILT)
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .
+
+# The sdist, and the wheels for glibc and musl on x86_64 and aarch64, into dist/.
+wheels: $(RELEASE)/.built
+	$(RELEASE)/bin/python release/wheels.py dist
 
 $(BUILT): pyproject.toml setup.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +73,11 @@ $(OLD_GUNICORN)/.built: $(BUILT)
 	$(PYTHON) -m venv $(OLD_GUNICORN)
 	$(OLD_GUNICORN)/bin/pip install -q --disable-pip-version-check 'gunicorn==23.*' -e . \
 		gevent eventlet uvicorn websockets
+	@touch $@
+
+$(RELEASE)/.built: release/requirements.txt
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install -q --disable-pip-version-check -r $<
 	@touch $@
 
 clean:

@@ -1,15 +1,18 @@
-"""The part of the build that pyproject.toml cannot say: three extension modules, and two refusals.
+"""The part of the build that pyproject.toml cannot say: three extension modules, two refusals, what
+is not in a wheel, and the README as PyPI shows it.
 
 A machine without a compiler is the most frequent cause for this build to fail, and what setuptools
 prints then does not say what to install.
 """
 
+import re
 import sys
 import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 NO_COMPILER = """
@@ -25,6 +28,7 @@ FREE_THREADED = (
     "made: it relies on the GIL to let one thread at a time change what a process holds. "
     "Use a CPython with the GIL, 3.10 or later."
 )
+REPOSITORY = "gunicorn-raindrops/gunicorn-raindrops"
 FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 
 NATIVE = Path("gunicorn_raindrops/_native")
@@ -55,10 +59,34 @@ class BuildExt(build_ext):
             raise
 
 
+class BuildPy(build_py):
+    """Leave build.py out of a wheel: what it reads, C sources, is not in it either."""
+
+    def find_package_modules(self, package, package_dir):
+        found = super().find_package_modules(package, package_dir)
+        return [entry for entry in found if entry[:2] != (OBJECTS.name.rpartition(".")[0], "build")]
+
+
+def readme():
+    """Return README.md with absolute links, to the files of this version: PyPI's page has neither
+    our files nor the anchors of our headings."""
+    version = re.search(
+        r'^__version__ = "(.+)"', Path("gunicorn_raindrops/__init__.py").read_text(), re.M
+    )[1]
+    images = rf"\1https://raw.githubusercontent.com/{REPOSITORY}/v{version}/"
+    files = rf"\1https://github.com/{REPOSITORY}/blob/v{version}/"
+    text = Path("README.md").read_text()
+    text = re.sub(r"(!\[[^]]*\]\()(?!https?:)", images, text)
+    text = re.sub(r"(\]\()(?=#)", rf"{files}README.md", text)
+    return re.sub(r"(\]\()(?!\w+:)", files, text)
+
+
 if sysconfig.get_config_var("Py_GIL_DISABLED"):
     sys.exit(FREE_THREADED)
 setup(
-    cmdclass={"build_ext": BuildExt},
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
     ext_modules=[OBJECTS],
     cffi_modules=[
         "gunicorn_raindrops/_native/build.py:scoreboard",
