@@ -7,8 +7,10 @@ NATIVE := $(wildcard gunicorn_raindrops/_native/*.[ch]) gunicorn_raindrops/_nati
 BUILT := $(VENV)/.built
 OLD_GUNICORN := .venv-gunicorn23
 RELEASE := .venv-release
+DEPLOY := .venv-deploy
 
-.PHONY: demo test test-old test-pythons test-wheels matrix life lint bench screenshots wheel wheels clean
+.PHONY: demo test test-old test-deploy overload test-pythons test-wheels matrix life lint bench \
+	screenshots wheel wheels clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -21,6 +23,17 @@ test: $(BUILT) $(OLD_GUNICORN)/.built lint
 # Everything that there is for an old gunicorn; `test` runs what differs most.
 test-old: $(BUILT) $(OLD_GUNICORN)/.built
 	GUNICORN=23 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/integration
+
+# What examples/deploy has, with all that can be had to try it by. `test` runs the same, and skips
+# what needs more than it installs.
+test-deploy: $(BUILT) $(DEPLOY)/.built
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/deploy
+
+# Real gunicorns under twice what they can serve, with a small kubelet and an autoscaler that do what
+# the shipped manifests say. Shorter: make overload OVERLOAD=60
+OVERLOAD ?= 600
+overload: $(BUILT)
+	$(BIN)/python -m tests.deploy.overload $(OVERLOAD)
 
 # The one wheel, on every supported Python of pyenv's that is there: all unit tests. `test` runs
 # those of the native code and of what it counts, on the first and the last of them.
@@ -78,6 +91,13 @@ $(OLD_GUNICORN)/.built: $(BUILT)
 $(RELEASE)/.built: release/requirements.txt
 	$(PYTHON) -m venv $(RELEASE)
 	$(RELEASE)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+$(DEPLOY)/.built: tests/deploy/requirements.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/pip install -q --disable-pip-version-check --only-binary :all: -r $<
+	-npm install --silent --prefix $(DEPLOY)/node --no-audit --no-fund @kubernetes-models/keda@2 \
+		@kubernetes-models/prometheus-operator@6 typescript@5
 	@touch $@
 
 clean:

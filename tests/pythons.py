@@ -15,6 +15,7 @@ TESTS = [
         "-m",
         "not once",
         "--ignore=tests/integration",
+        "--ignore=tests/deploy",
     ],
     [*AT_ONCE, "tests/integration/test_ways_in.py", "-k", "shipped and current"],
     [*AT_ONCE, "tests/integration/test_exact.py", "-k", "current-sync"],
