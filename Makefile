@@ -24,10 +24,10 @@ test: $(BUILT) $(OLD_GUNICORN)/.built lint
 test-old: $(BUILT) $(OLD_GUNICORN)/.built
 	GUNICORN=23 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/integration
 
-# What examples/deploy has, with all that can be had to try it by. `test` runs the same, and skips
-# what needs more than it installs.
+# What examples/deploy has, with all that can be had to try it by. `test` runs the same, but for what
+# takes minutes (`slow`), and skips what needs more than it installs.
 test-deploy: $(BUILT) $(DEPLOY)/.built
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/deploy
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "" tests/deploy
 
 # Real gunicorns under twice what they can serve, with a small kubelet and an autoscaler that do what
 # the shipped manifests say. Shorter: make overload OVERLOAD=60
