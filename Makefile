@@ -93,9 +93,10 @@ $(RELEASE)/.built: release/requirements.txt
 	$(RELEASE)/bin/pip install -q --disable-pip-version-check -r $<
 	@touch $@
 
-$(DEPLOY)/.built: tests/deploy/requirements.txt
+$(DEPLOY)/.built: tests/deploy/requirements.txt tests/deploy/datadog.txt
 	$(PYTHON) -m venv $(DEPLOY)
 	$(DEPLOY)/bin/pip install -q --disable-pip-version-check --only-binary :all: -r $<
+	$(DEPLOY)/bin/pip install -q --disable-pip-version-check --no-deps -r tests/deploy/datadog.txt
 	-npm install --silent --prefix $(DEPLOY)/node --no-audit --no-fund @kubernetes-models/keda@2 \
 		@kubernetes-models/prometheus-operator@6 typescript@5
 	@touch $@

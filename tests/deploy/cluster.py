@@ -23,7 +23,8 @@ SCRAPE = 10
 POLLING = 30
 """Seconds from one look of KEDA's at a metric that fails to the next, for its fallback."""
 BACKOFF = (10, 300)
-"""The kubelet's wait before it starts a container again, doubled each time, and its bound."""
+"""The kubelet's wait before it starts a container the second time, doubled each time, and its
+bound; the first time it does not wait."""
 
 
 @dataclass
@@ -82,10 +83,13 @@ class Pod:
                 return
 
     def _restart(self, now):
-        wait = min(BACKOFF[0] * 2**self.container.restarts, BACKOFF[1])
+        again = self.container.restarts
+        wait = min(BACKOFF[0] * 2 ** (again - 1), BACKOFF[1]) if again else 0
+        ends = min(self.present / self.capacity * SERVICE, self.app.gunicorn.graceful_timeout)
         self.container.restarts += 1
         self.present = 0
-        self.starts, self.boots = now + wait, now + wait + BOOT
+        self.starts = now + ends + wait
+        self.boots = self.starts + BOOT
         self.container.start(self.starts)
 
 

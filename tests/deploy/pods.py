@@ -89,12 +89,13 @@ class Pod:
         restart = self.container.record(prober, 200 <= code < 400, started)
         self._busy.discard(prober)
         if restart and not self.leaving:
-            await self._restart()
+            await self._restart(changed)
         changed()
 
-    async def _restart(self):
+    async def _restart(self, changed):
         self.container.restarts += 1
         self.container.start(float("inf"))
+        changed()
         self._server.kill()
         server = self._server
         await asyncio.to_thread(server.__exit__, None, None, None)
