@@ -98,7 +98,7 @@ $(DEPLOY)/.built: tests/deploy/requirements.txt tests/deploy/datadog.txt
 	$(DEPLOY)/bin/pip install -q --disable-pip-version-check --only-binary :all: -r $<
 	$(DEPLOY)/bin/pip install -q --disable-pip-version-check --no-deps -r tests/deploy/datadog.txt
 	-npm install --silent --prefix $(DEPLOY)/node --no-audit --no-fund @kubernetes-models/keda@2 \
-		@kubernetes-models/prometheus-operator@6 typescript@5
+		@kubernetes-models/prometheus-operator@6 @grafana/schema@13 typescript@5
 	@touch $@
 
 clean:

@@ -27,8 +27,10 @@ def client(over: threading.Event) -> None:
     until = time.monotonic() + LOAD_SECONDS
     while time.monotonic() < until and not over.is_set():
         url = f"http://{BIND}{random.choice(ROUTES)}"
+        # as a proxy in front would, so that the time since then is counted
+        asked = urllib.request.Request(url, headers={"X-Request-Start": f"t={time.time():.3f}"})
         try:
-            with urllib.request.urlopen(url, timeout=30) as response:
+            with urllib.request.urlopen(asked, timeout=30) as response:
                 response.read()
         except (urllib.error.URLError, OSError):
             over.wait(0.5)  # a 404, or not up yet
@@ -40,7 +42,7 @@ def main() -> int:
     gunicorn = Path(sys.executable).parent / "gunicorn"
     command = [str(gunicorn), "-c", "python:gunicorn_raindrops.conf"]
     command += ["--bind", BIND, "--workers", "2", "--threads", "2", "--chdir", str(HERE), "app:app"]
-    server = subprocess.Popen(command)
+    server = subprocess.Popen(command, env={"RAINDROPS_QUEUE_HEADER": "on", **os.environ})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.terminate())
     over = threading.Event()
