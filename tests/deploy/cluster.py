@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from .autoscaler import SYNC, Autoscaler, Keda, by_pods
 from .kubelet import Container
+from .manifests import Probe
 
 STEP = 0.5
 SERVICE = 0.5
 """Seconds of a request in the application."""
-BACKLOG = 2048
-"""Connections that may be queued: gunicorn's default."""
 SCHEDULING, BOOT = 10, 5
 """Seconds until the kubelet starts a pod's container, and until a worker takes requests then."""
 SCRAPE = 10
@@ -60,8 +59,7 @@ class Pod:
     def step(self, offered):
         """Take so many requests, and serve for one step."""
         served = min(self.present, self.capacity) / SERVICE * STEP
-        room = self.capacity + BACKLOG - self.present
-        self.present += min(offered, room) - served
+        self.present += min(offered, self.app.gunicorn.room - self.present) - served
 
     def answers(self, probe, now):
         """Tell whether a probe succeeds."""
@@ -184,5 +182,6 @@ class Cluster:
 
 
 def through_the_application(app, name):
-    """Return the app with one probe asking the application instead of the status address."""
-    return replace(app, **{name: replace(getattr(app, name), port="http", path="/")})
+    """Return the app with one probe as it is often written: it asks the application, with the
+    API's defaults."""
+    return replace(app, **{name: Probe("http", "/")})

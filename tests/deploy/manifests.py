@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
@@ -57,24 +57,30 @@ class Gunicorn:
     threads: int
     timeout: int
     graceful_timeout: int
-    worker_class: str
-    arguments: tuple[str, ...]
+    worker_connections: int
+    backlog: int
+    keep_alive: int
 
     @classmethod
     def of(cls, arguments):
         """Parse what GUNICORN_CMD_ARGS has."""
         parser = argparse.ArgumentParser()
-        for name in ("--workers", "--threads", "--timeout", "--graceful-timeout"):
-            parser.add_argument(name, type=int, required=True)
-        parser.add_argument("--worker-class", required=True)
-        words = tuple(shlex.split(arguments))
-        known, _ = parser.parse_known_args(words)
-        return cls(**vars(known), arguments=words)
+        for name in (field.name for field in fields(cls)):
+            option = "--" + name.replace("_", "-")
+            parser.add_argument(option, type=int, required=True)
+        known, _ = parser.parse_known_args(shlex.split(arguments))
+        return cls(**vars(known))
 
     @property
     def capacity(self):
         """Requests that a pod can run at once."""
         return self.workers * self.threads
+
+    @property
+    def room(self):
+        """Requests that may be in a pod: accepted ones, and the accept queue, which has room for
+        one more than its limit."""
+        return self.workers * self.worker_connections + self.backlog + 1
 
 
 @dataclass(frozen=True)

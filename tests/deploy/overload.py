@@ -17,9 +17,9 @@ from pathlib import Path
 
 from . import manifests
 from .autoscaler import SYNC, Autoscaler, Keda, Scaling
+from .cluster import SERVICE, through_the_application
 from .pods import Pod, get, present
 
-SERVICE = 0.5
 PATIENCE = 10
 AT_ONCE = 4000
 """Requests under way at once, at most."""
@@ -150,11 +150,10 @@ class Overload:
 
 
 def wrong(app, name):
-    """Return the app with a mistake that takes all pods away."""
+    """Return the app with a mistake."""
     if name == "ready-above":
         return dataclasses.replace(app, env=app.env | {"RAINDROPS_READY_ABOVE": "1"})
-    probe = dataclasses.replace(getattr(app, name), port="http", path="/")
-    return dataclasses.replace(app, **{name: probe})
+    return through_the_application(app, name)
 
 
 def main():
@@ -171,6 +170,8 @@ def main():
         overload = Overload(app, scaling, Path(folder))
         always = asyncio.run(overload.run(arguments.seconds))
     probes = {ok: sum(pod.probes[ok] for pod in overload.pods) for ok in (True, False)}
+    answered = overload.counts["answered"]
+    print(f"answered: {answered}, {answered / arguments.seconds:.1f} a second")
     print(
         f"fewest ready pods: {overload.least_ready}; requests that found none:"
         f" {overload.counts['no ready pod']}; probes: {probes[True]} good, {probes[False]} failed,"

@@ -239,6 +239,14 @@ def test_time_to_leave(app):
     assert app.grace >= app.pre_stop + app.gunicorn.graceful_timeout + 5
 
 
+def test_who_is_let_in_is_served_soon(app):
+    """A full pod has ten times what it can run at most, and no idle connection takes the place of
+    a request."""
+    assert app.gunicorn.room <= 10 * app.gunicorn.capacity
+    assert app.gunicorn.worker_connections > app.gunicorn.threads
+    assert app.gunicorn.keep_alive == 0
+
+
 def test_targets(app):
     """Both autoscalers say the same, and want less in a pod than it can run."""
     scaled = manifests.find("ScaledObject")["spec"]

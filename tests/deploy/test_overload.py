@@ -69,7 +69,6 @@ def test_twice_what_all_pods_can_serve(app, scaler):
 
 WRONG = {
     "readiness by saturation": lambda app: (app, 1.0),
-    "readiness by the application": lambda app: (through_the_application(app, "readiness"), None),
     "liveness by the application": lambda app: (through_the_application(app, "liveness"), None),
 }
 
@@ -80,6 +79,14 @@ def test_what_the_manifest_warns_of(app, scaler, wrong):
     app, above = WRONG[wrong](app)
     cluster = overloaded(app, scaler["scaling"].most, above=above, **scaler)
     assert min(cluster.ready) == 0
+
+
+def test_readiness_by_the_application(app, scaler):
+    """Not all pods leave at once, but they leave and come back: a quarter of them is missing."""
+    app = through_the_application(app, "readiness")
+    cluster = overloaded(app, scaler["scaling"].most, **scaler)
+    half = cluster.ready[len(cluster.ready) // 2 :]
+    assert sum(half) / len(half) < 0.8 * scaler["scaling"].most
 
 
 def test_it_comes_back(app, scaler):
