@@ -222,8 +222,16 @@ class _Listeners:
             waiting=counted.waiting,
             bodies=counted.bodies,
             backlog=stat.backlog,
-            dropped=stat.dropped,
+            dropped=None if self._defers(name) else stat.dropped,
         )
+
+    def _defers(self, name: str) -> bool:
+        """Tell whether a listener of the server's own has TCP_DEFER_ACCEPT. The kernel then puts
+        the last packet of each handshake off, and counts that as a drop."""
+        try:
+            return kernel.defers_accept(self._own[name].fileno())
+        except (KeyError, OSError):  # not ours, or no TCP
+            return False
 
     def _ask(self, names: list[str], count: bool) -> dict[str, ListenStats]:
         unix = [name for name in names if self._families[name] == socket.AF_UNIX]

@@ -1,12 +1,21 @@
 """Write pictures of the live page: busy, idle and without its server, light and dark, wide and
-narrow (`make screenshots`)."""
+narrow; and one of `top` (`make screenshots`)."""
 
 import http.client
+import io
+import re
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+
+from gunicorn_raindrops.cli.top import view
+from gunicorn_raindrops.cli.top.cells import Cells
+from gunicorn_raindrops.cli.top.model import Model
 
 from .integration.browser import Browser
 from .integration.servers import Server
@@ -74,6 +83,24 @@ def load(server, clients, seconds):
     return over
 
 
+WITHOUT_FONTS = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.S)
+"""A terminal window as rich draws it, but for the fonts that it would load from elsewhere."""
+
+
+def shoot_top(server, file, seconds):
+    """Write a picture of `top`, after it has looked at a server for so long."""
+    model = Model()
+    for _ in range(seconds):
+        model.feed(server.status())
+        time.sleep(1)
+    console = Console(record=True, file=io.StringIO(), width=100, force_terminal=True)
+    name = f"arbiter {server.pid} in /srv/shop"
+    for line in view.lines(model, name, Cells(False), console.width, 19):
+        console.print(line, no_wrap=True)
+    title = "gunicorn-raindrops top"
+    file.write_text(console.export_svg(title=title, code_format=WITHOUT_FONTS))
+
+
 def main():
     """Make them all."""
     folder = Path(sys.argv[1])
@@ -91,6 +118,7 @@ def main():
             load(server, 5, SECONDS / 2).set()
             time.sleep(SECONDS / 5)
             over = load(server, 14, SECONDS / 2)
+            shoot_top(server, folder.parent / "top.svg", 20)
             server.send(9, server.workers()[1])
             time.sleep(3)
             shoot(browser, folder, "busy")

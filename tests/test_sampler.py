@@ -4,6 +4,7 @@ The kernel is a stand-in here; test_listeners.py asks the real one.
 """
 
 import dataclasses
+import functools
 import json
 import mmap
 import os
@@ -307,6 +308,18 @@ def test_who_waits(kernel, listener, tmp_path):
     assert (taken.waiting, taken.saturation) == (5, (4 + 5 + 1) / 4)
     assert [one.waiting for one in taken.listeners] == [5, 1, 9]
     assert (unknown.waiting, unknown.saturation) == (None, (4 + 1) / 4)
+
+
+def test_drops_of_a_listener_that_defers(listener):
+    """The kernel counts each connection that it puts off among the drops: these are not known."""
+    deferring = functools.partial(listener.setsockopt, socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT)
+    taking = sampler(Board(row()), [listener])
+    assert taking.take().listeners[0].dropped == 0
+    deferring(1)
+    with socket.create_connection(listener.getsockname()):
+        assert taking.take().listeners[0].dropped is None
+    deferring(0)
+    assert taking.take().listeners[0].dropped >= 1
 
 
 def test_no_listeners(kernel):

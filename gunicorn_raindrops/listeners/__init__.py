@@ -43,6 +43,7 @@ __all__ = [
 _UNKNOWN = unix_names.UNKNOWN
 _of_unix = attrgetter(*unix_names.Listener._fields[1:])
 _SO_MEMINFO = 55  # asm-generic/socket.h
+_TCP_DEFER_ACCEPT = 9  # linux/tcp.h; other systems have no such option, and may not name it
 _DROPS = 32  # SK_MEMINFO_DROPS u32s from the start, linux/sock_diag.h
 
 # What a kernel or a sandbox without unix_diag answers.
@@ -194,6 +195,17 @@ def descriptor_stats(sock: Any) -> ListenStats:
         return ListenStats(None, None, None, None)
     queued, backlog = tcp_info.accept_queue(sock)
     return ListenStats(None, queued, backlog, _dropped(sock))
+
+
+def defers_accept(sock: Any) -> bool:
+    """Tell whether a TCP listener, a socket object or a descriptor, has TCP_DEFER_ACCEPT set.
+
+    Raises:
+        OSError: it is no TCP socket.
+    """
+    if isinstance(sock, int):
+        return tcp_info.borrow(sock, defers_accept)
+    return bool(sock.getsockopt(_socket.IPPROTO_TCP, _TCP_DEFER_ACCEPT))
 
 
 def _dropped(sock: Any) -> int | None:

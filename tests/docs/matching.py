@@ -1,7 +1,8 @@
 """Compare what a command printed with what a page says that it prints.
 
-Every number but 0 stands for every other, with its unit if it has one; `...` stands for anything;
-spaces are one. So a page shows real output, and a figure that should not be 0 is not.
+Every number but 0 stands for every other, with its unit if it has one. `...` stands for anything
+in a line, and alone in its line for any number of lines; spaces are one. So a page shows real
+output, and a figure that should not be 0 is not.
 """
 
 import re
@@ -26,19 +27,23 @@ def agrees(wanted: list[str], got: str) -> bool:
     lines = [normal(line) for line in wanted]
     while lines and not lines[-1]:
         lines.pop()
-    if not lines:
-        return True
-    pattern = "\n".join(".*".join(map(re.escape, line.split(ANYTHING))) for line in lines)
-    text = "\n".join(normal(line) for line in got.rstrip().splitlines())
-    return re.fullmatch(pattern, text, re.S) is not None
+    text = "".join(f"{normal(line)}\n" for line in got.rstrip().splitlines())
+    return not lines or re.fullmatch("".join(map(_pattern, lines)), text) is not None
+
+
+def _pattern(line: str) -> str:
+    """Return what matches a line; `...` alone matches any number of lines."""
+    if line == ANYTHING:
+        return r"(?:.*\n)*"
+    return ".*".join(map(re.escape, line.split(ANYTHING))) + r"\n"
 
 
 def has(wanted: list[str], log: str) -> bool:
     """Tell whether a log has these lines, in this order, whatever else stands there."""
     rest = [normal(line) for line in log.splitlines()]
     for line in wanted:
-        pattern = re.compile(".*".join(map(re.escape, normal(line).split(ANYTHING))))
-        while rest and not pattern.search(rest[0]):
+        pattern = re.compile(_pattern(normal(line)))
+        while rest and not pattern.search(f"{rest[0]}\n"):
             rest.pop(0)
         if normal(line) and not rest:
             return False

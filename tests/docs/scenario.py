@@ -5,7 +5,6 @@ so the page's ports, pids and folders are free, and nothing is left when it ends
 is /srv/app; /run is empty. It prints how many blocks it ran.
 """
 
-import contextlib
 import doctest
 import fcntl
 import io
@@ -80,8 +79,7 @@ class Scenario:
         test = doctest.DocTestParser().get_doctest(block.text, known, "page", None, block.line)
         said = io.StringIO()
         runner = doctest.DocTestRunner(_Checker(), verbose=False)
-        with contextlib.chdir(self.folder) if sys.version_info >= (3, 11) else _nothing():
-            runner.run(test, out=said.write)
+        runner.run(test, out=said.write)
         if runner.failures or not runner.tries:
             raise Wrong(said.getvalue())
 
@@ -89,9 +87,6 @@ class Scenario:
 class _Checker(doctest.OutputChecker):
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
         return agrees(want.splitlines(), got) if want else not got
-
-
-_nothing = contextlib.nullcontext
 
 
 def _check(path: Path) -> None:
@@ -115,6 +110,7 @@ def own_folder() -> Path:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
     folder = Path("/srv/app")
     folder.mkdir()
+    os.chdir(folder)
     return folder
 
 
@@ -135,7 +131,7 @@ def variables(home: str) -> dict[str, str]:
 
 def main(page: str) -> int:
     """Run a page; prints the first thing that is wrong, and returns 1 then."""
-    path = Path(page)
+    path = Path(page).resolve()
     lift_loopback()
     with tempfile.TemporaryDirectory() as home:
         scenario = Scenario(own_folder(), variables(home))
