@@ -9,7 +9,7 @@ OLD_GUNICORN := .venv-gunicorn23
 RELEASE := .venv-release
 DEPLOY := .venv-deploy
 
-.PHONY: demo test test-old test-deploy overload test-pythons test-wheels matrix life lint bench \
+.PHONY: demo docs test test-old test-deploy overload test-pythons test-wheels matrix life lint bench \
 	screenshots wheel wheels clean
 
 demo: $(BUILT)
@@ -62,6 +62,10 @@ lint: $(BUILT)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation site, into build/site; a warning, as of a broken link, is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
 bench: $(BUILT)
 	$(BIN)/python benchmarks/run.py
 
@@ -80,6 +84,10 @@ wheels: $(RELEASE)/.built
 $(BUILT): pyproject.toml setup.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.docs: $(BUILT)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
 $(OLD_GUNICORN)/.built: $(BUILT)

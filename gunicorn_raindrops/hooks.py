@@ -555,7 +555,7 @@ def install(namespace: MutableMapping[str, Any], **keywords: Any) -> None:
 
     Args:
         namespace: the conf's globals().
-        keywords: the settings (see the README). Each wins over its RAINDROPS_* variable.
+        keywords: the settings (docs/settings.md). Each wins over its RAINDROPS_* variable.
     """
     if namespace is not _given_for[0]:
         _take(namespace, keywords)

@@ -168,7 +168,7 @@ def _setting(default: Any, check: Callable[[Any], Any], takes: str, *, secret: b
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user set; see the README for what each means."""
+    """What the user set; docs/settings.md has what each means."""
 
     bind: str = _setting(
         "127.0.0.1:9180",

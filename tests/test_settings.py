@@ -40,7 +40,7 @@ def variable(name):
 
 
 def test_defaults():
-    """Those of the README, and no setting beside them."""
+    """Those of docs/settings.md, and no setting beside them."""
     assert dataclasses.asdict(load({}, {})) == DEFAULTS
 
 
