@@ -130,11 +130,14 @@ class Shell:
 
     def _serve(self, program: str, command: str, wanted: list[str]) -> None:
         """Start a server, in the place of a former one of its kind; return when it serves."""
+        is_demo = program == "make demo"
+        program = "gunicorn" if is_demo else program
         self.stop(program)
         log = self.folder.parent / f"{program.replace(' ', '-')}.log"
         log.write_text("")
-        if program == "make demo":
-            command = f"make -C {shlex.quote(str(self.root))} demo"
+        if is_demo:
+            # this very environment is built, however old it is
+            command = f"make -o .venv/.built -C {shlex.quote(str(self.root))} demo"
         background = f"{command.removesuffix('&')} >{log} 2>&1 </dev/null &\necho $!"
         _, output = self._ask(background)
         self.servers[program] = (int(output.split()[-1]), log)
