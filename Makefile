@@ -26,8 +26,8 @@ test-old: $(BUILT) $(OLD_GUNICORN)/.built
 
 # What examples/deploy has, with all that can be had to try it by. `test` runs the same, but for what
 # takes minutes (`slow`), and skips what needs more than it installs.
-test-deploy: $(BUILT) $(DEPLOY)/.built
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "" tests/deploy
+test-deploy: $(BUILT) $(DEPLOY)/.built wheels
+	WHEELS=dist $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "" tests/deploy
 
 # Real gunicorns under twice what they can serve, with a small kubelet and an autoscaler that do what
 # the shipped manifests say. Shorter: make overload OVERLOAD=60
