@@ -56,7 +56,7 @@ class Pod:
 
     async def start(self):
         """Start the gunicorn, and learn its addresses."""
-        env = self._app.env | {"RAINDROPS_BIND": "127.0.0.1:0"}
+        env = self._app.env | {"RAINDROPS_BIND": "127.0.0.1:0", "HOME": str(self._folder)}
         self._server = Server(self._folder, env=env, tracebacks=None).__enter__()
         self.application = await asyncio.to_thread(lambda: self._server.address)
         self.status = await asyncio.to_thread(lambda: self._server.status_address)
