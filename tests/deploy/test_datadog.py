@@ -54,13 +54,14 @@ def checked(found):
     return result["errors"], result["sent"]
 
 
-@pytest.fixture
-def busy(tmp_path):
-    """A server with a request in flight, after twenty of them."""
-    token = tmp_path / "token"
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    """A server with a token, after twenty requests."""
+    folder = tmp_path_factory.mktemp("server")
+    token = folder / "token"
     token.write_text("secret\n")
     env = {"RAINDROPS_TOKEN_FILE": str(token)}
-    with Server(tmp_path, "--threads", "2", "--workers", "2", env=env) as server:
+    with Server(folder, "--threads", "2", "--workers", "2", env=env) as server:
         for _ in range(20):
             assert server.get("/")[0] == 200
         ask = {"headers": {"Authorization": "Bearer secret"}}
@@ -80,6 +81,7 @@ def asking(server, text, token=None):
     return found
 
 
+@pytest.mark.slow
 def test_the_check_sends_each_figure(busy):
     """Under its name, and as what it is: counters count, durations are distributions."""
     server, token = busy
@@ -107,6 +109,7 @@ SENT = {
 """How each kind of family is sent: what is added to its name, and as which type."""
 
 
+@pytest.mark.slow
 def test_values(busy):
     """Those that the server has."""
     server, token = busy
@@ -118,6 +121,7 @@ def test_values(busy):
     assert "state:idle" in slots
 
 
+@pytest.mark.slow
 def test_without_the_token_it_is_an_error(busy):
     """The shipped lines, as they are, are for a server without one."""
     server, _ = busy

@@ -6,6 +6,7 @@ gunicorn is process 1 as in a container. `USER` is not: the Python here is anoth
 `make test-deploy` installs hadolint and dockerfile-parse, and builds the wheels (WHEELS).
 """
 
+import functools
 import json
 import os
 import re
@@ -36,6 +37,7 @@ print(json.dumps([(one["instruction"], one["value"]) for one in lines]))
 """
 
 
+@functools.cache
 def instructions(name):
     """Return a Dockerfile's instructions, each with what stands behind it."""
     command = [tool("python"), "-c", PARSE, FOLDER / name]
@@ -98,6 +100,7 @@ def test_both_are_alike():
     assert slim == alpine
 
 
+@pytest.mark.slow
 @needs_wheels
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("libc", ["manylinux2014", "musllinux_1_2"])
@@ -198,6 +201,7 @@ def inside(image, first, *command):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_wheels
 def test_the_lines_of_the_dockerfile(image):
     """Installed without a compiler, gunicorn is process 1, healthy, and ends at a SIGTERM."""
@@ -211,6 +215,7 @@ def test_the_lines_of_the_dockerfile(image):
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.slow
 @needs_wheels
 def test_the_health_check_fails(image):
     """Where nobody answers."""
@@ -219,6 +224,7 @@ def test_the_health_check_fails(image):
         assert inside(image, first, *check).returncode == 1
 
 
+@pytest.mark.slow
 @needs_wheels
 def test_status_from_the_host_and_from_within(image):
     """By the host's pid, and in the container without argument."""
