@@ -16,7 +16,7 @@ demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
 
 # Four at once: most of them wait for servers.
-test: $(BUILT) $(OLD_GUNICORN)/.built lint
+test: $(BUILT) $(OLD_GUNICORN)/.built lint docs
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal
 	$(BIN)/python tests/pythons.py --quick
 

@@ -42,6 +42,11 @@ the sum when it dies."""
 class Raindrops(Counters):
     """`size` 64-bit counters in memory that forked processes share, a cache line apart.
 
+    `rd.incr(i, n=1)` and `rd.decr(i, n=1)` change a counter atomically, whichever processes and
+    threads do so at once, and return its new value, modulo 2**64. `rd[i]` reads it, `rd[i] = value`
+    sets it. An index outside 0..size-1 is an IndexError, a negative one too; a value outside
+    0..2**64-1 an OverflowError; another type a TypeError. `len(rd)`, `list(rd)` and `with rd:` work.
+
     Args:
         size: how many, at least 1.
         file: a path, descriptor or file object that backs them; its values are kept. None:

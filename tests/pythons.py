@@ -16,6 +16,8 @@ TESTS = [
         "not once",
         "--ignore=tests/integration",
         "--ignore=tests/deploy",
+        "--ignore=tests/docs",
+        "--ignore=tests/release",
     ],
     [*AT_ONCE, "tests/integration/test_ways_in.py", "-k", "shipped and current"],
     [*AT_ONCE, "tests/integration/test_exact.py", "-k", "current-sync"],

@@ -67,6 +67,7 @@ class ListenStats(_Figures):
         backlog: how many may wait (listen(2), net.core.somaxconn); with SO_REUSEPORT the sum.
         dropped: packets dropped since the listener began because its queue was full; clients
             that try again are counted again. Never known of unix sockets, which are told EAGAIN.
+            With TCP_DEFER_ACCEPT each handshake that the kernel puts off is one as well.
         waiting: those of active whose peer has sent what nobody has read yet. No item of the
             tuple. An upload whose server is slower than the client is one of them, too.
         bodies: those of waiting with more than 8 KiB unread, which is more than the head of a

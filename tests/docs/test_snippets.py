@@ -18,7 +18,7 @@ from .matching import agrees, has
 
 pytestmark = pytest.mark.once
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 WITH_BLOCKS = [page for page in PAGES if "```" in page.read_text()]
 UNSHARE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
 if os.getuid():
