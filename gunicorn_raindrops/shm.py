@@ -45,7 +45,7 @@ class Raindrops(Counters):
     `rd.incr(i, n=1)` and `rd.decr(i, n=1)` change a counter atomically, whichever processes and
     threads do so at once, and return its new value, modulo 2**64. `rd[i]` reads it, `rd[i] = value`
     sets it. An index outside 0..size-1 is an IndexError, a negative one too; a value outside
-    0..2**64-1 an OverflowError; another type a TypeError. `len(rd)`, `list(rd)` and `with rd:` work.
+    0..2**64-1 an OverflowError; another type a TypeError. `len(rd)`, `list(rd)`, `with rd:` work.
 
     Args:
         size: how many, at least 1.

@@ -13,11 +13,15 @@ from .worker_classes.base import Strategy, error_now
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
+_OF_SERVER = ("on_starting", "on_reload", "when_ready", "pre_exec", "on_exit", "post_worker_init")
+_OF_WORKER = ("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit")
 ARITIES = {
-    **dict.fromkeys(("pre_fork", "post_fork", "pre_request", "child_exit", "worker_exit"), 2),
+    **dict.fromkeys(_OF_SERVER, 1),
+    **dict.fromkeys(_OF_WORKER, 2),
     "nworkers_changed": 3,
+    "post_request": 4,
 }
-"""How many arguments a hook takes, where it is not one. post_request takes 4."""
+"""The hooks that we have, and how many arguments each takes."""
 
 _MARK = "_gunicorn_raindrops"
 
@@ -50,7 +54,7 @@ def around(name: str, ours: Callable[..., Any], theirs: Any, process: Process) -
         return mark(_around_post_request(theirs, process))
     if name == "post_worker_init":  # our wrapper is the outermost
         return mark(_single(theirs, ours))
-    return mark(_BOTH[ARITIES.get(name, 1)](ours, theirs))
+    return mark(_BOTH[ARITIES[name]](ours, theirs))
 
 
 def _around_pre_request(theirs: Callable[..., Any], process: Process) -> Callable[..., Any]:

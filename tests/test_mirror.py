@@ -36,6 +36,10 @@ ELSEWHERE = {
     ),
     "exporters/figures.py": ("exporters/test_prometheus.py", "as the table"),
     "exporters/text.py": ("exporters/test_json.py", "both formats of one snapshot, side by side"),
+    "hooks/arbiter.py": ("hooks/test_hooks.py", "the hooks are called as gunicorn calls them"),
+    "hooks/cfg.py": ("hooks/test_hooks.py", "as the hooks"),
+    "hooks/state.py": ("hooks/test_hooks.py", "as the hooks"),
+    "hooks/worker.py": ("hooks/test_hooks.py", "as the hooks"),
     "listeners/sock_diag.py": ("listeners/test_listeners.py", "its tables are what is read there"),
     "looking/families.py": ("looking/test_tasks.py", "tasks are what has a family"),
     "looking/flight.py": ("looking/test_looker.py", "requests as they are looked at"),
@@ -47,7 +51,7 @@ ELSEWHERE = {
     "watcher/tail.py": ("watcher/test_watcher.py", "as the answers"),
     "worker_classes/asgi.py": ("worker_classes/test_worker_classes.py", "one test for all classes"),
     "worker_classes/threads.py": ("worker_classes/test_worker_classes.py", "one for all classes"),
-    "wrapping.py": ("test_hooks.py", "`install` wraps"),
+    "wrapping.py": ("hooks/test_hooks.py", "`install` wraps"),
 }
 
 

@@ -14,6 +14,7 @@ import ssl
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from gunicorn.arbiter import Arbiter
@@ -25,13 +26,15 @@ from gunicorn.workers.sync import SyncWorker
 import gunicorn_raindrops
 from gunicorn_raindrops import conf, hooks
 from gunicorn_raindrops.counting import attached, request
+from gunicorn_raindrops.hooks import state
+from gunicorn_raindrops.hooks import worker as worker_hooks
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.app import StatusApp
 from gunicorn_raindrops.worker_classes.threads import Sync, Threads, responding
 
-from .exporters.test_json import SNAPSHOT
+from ..exporters.test_json import SNAPSHOT
 
 pytestmark = pytest.mark.usefixtures("own_keywords")
 
@@ -50,8 +53,9 @@ ARITY = {
 @pytest.fixture
 def own_keywords(monkeypatch):
     """What a test installs is forgotten after it."""
-    monkeypatch.setattr(hooks, "_keywords", {})
-    monkeypatch.setattr(hooks, "_process", hooks._Process())
+    monkeypatch.setattr(state.process, "__dict__", vars(state.Process()))
+    with mock.patch.dict(state.keywords, clear=True):
+        yield
 
 
 def configured(namespace):
@@ -155,7 +159,7 @@ def test_gunicorn_takes_them(by):
     cfg, default = configured(namespace), Config()
     for name, setting in cfg.settings.items():
         if name in hooks.__all__:
-            assert setting.get().__module__ == "gunicorn_raindrops.hooks"
+            assert setting.get().__module__.startswith("gunicorn_raindrops.hooks.")
         else:
             assert setting.get() == default.settings[name].get()
 
@@ -172,7 +176,7 @@ def test_twice_changes_nothing(calls):
     before = dict(namespace)
     hooks.install(namespace, token="second", bind="")
     assert namespace == before
-    assert hooks._keywords == {"token": "first"}
+    assert state.keywords == {"token": "first"}
     namespace["pre_request"](None, REQUEST)
     assert len(calls) == 1
 
@@ -183,7 +187,7 @@ def test_a_conf_that_is_run_again():
         namespace = {}
         hooks.install(namespace, token=token)
         assert set(hooks.__all__) <= set(namespace)
-        assert hooks._keywords == {"token": token}
+        assert state.keywords == {"token": token}
 
 
 def test_star_then_install():
@@ -205,7 +209,7 @@ def test_a_conf_on_a_conf(calls):
     hooks.install(conf, token="conf")
     assert {name for name in hooks.__all__ if conf[name] is not base[name]} == {"child_exit"}
     assert conf["child_exit"] is not wrapped
-    assert hooks._keywords == {"token": "conf"}
+    assert state.keywords == {"token": "conf"}
 
 
 @pytest.mark.parametrize("name", ["when_ready", "on_reload", "pre_fork", "child_exit", "on_exit"])
@@ -218,7 +222,7 @@ def test_the_arbiters_hooks_act_in_the_arbiter_alone(monkeypatch, name):
     log, server = Log(), Worker(Config())
     server.log, server.worker_class, server.pid, server.LISTENERS = log, SyncWorker, 1, []
     server.reexec_pid = server.master_pid = 0
-    monkeypatch.setattr(hooks._process, "arbiter", Foreign())
+    monkeypatch.setattr(state.process, "arbiter", Foreign())
     getattr(hooks, name)(*[server] * ARITY.get(name, 1))
     assert log.lines == []
 
@@ -243,7 +247,7 @@ def test_a_users_hook_still_runs(calls, name, monkeypatch):
     def note(*args):
         ours.append(len(calls))
 
-    monkeypatch.setattr(hooks._process, "strategy", SimpleNamespace(begin=note, end=note))
+    monkeypatch.setattr(state.process, "strategy", SimpleNamespace(begin=note, end=note))
     namespace = {name: calls.hook(name, arity)}
     hooks.install(namespace)
     args = [SimpleNamespace(method="GET", path="/") for _ in range(arity)]
@@ -597,15 +601,15 @@ def test_the_debug_line(caplog):
 def test_the_request_path_is_short(monkeypatch, strategy, users):
     """A hook and the strategy's method: two Python frames of ours each, the rest is native. What
     a frame costs, each request would pay twice."""
-    monkeypatch.setattr(hooks._process, "strategy", strategy())
-    monkeypatch.setattr(hooks._process, "debugging", False)
+    monkeypatch.setattr(state.process, "strategy", strategy())
+    monkeypatch.setattr(state.process, "debugging", False)
     namespace = {}
     if users:
         namespace = {"pre_request": lambda worker, req: None}
         namespace["post_request"] = lambda worker, req, environ, resp: None
     hooks.install(namespace)
     cfg = configured(namespace)
-    worker, frames, folder = Worker(cfg), [], Path(hooks.__file__).parent
+    worker, frames, folder = Worker(cfg), [], Path(gunicorn_raindrops.__file__).parent
 
     def note(frame, event, arg):
         if event == "call" and Path(frame.f_code.co_filename).is_relative_to(folder):
@@ -641,7 +645,7 @@ class Exposed:
         mine = SimpleNamespace(
             settings=settings, started=0.0, heartbeat=None, serve=lambda *args: app
         )
-        monkeypatch.setattr(hooks._process, "worker", mine)
+        monkeypatch.setattr(state.process, "worker", mine)
         self.worker = Worker(cfg or Config(), self.application)
         hooks.post_worker_init(self.worker)
 
@@ -789,11 +793,11 @@ def test_a_failure_is_one_warning(monkeypatch, name):
             raise LookupError("broken")
 
     log = Log()
-    monkeypatch.setattr(hooks._process, "worker", Broken())
+    monkeypatch.setattr(state.process, "worker", Broken())
     server = Worker(Config())
     server.log, server.worker_class, server.pid, server.LISTENERS = log, SyncWorker, 1, []
     for _ in range(3):
-        monkeypatch.setattr(hooks._process, "arbiter", Broken())
+        monkeypatch.setattr(state.process, "arbiter", Broken())
         getattr(hooks, name)(*[server] * ARITY.get(name, 1))
     assert len(log.lines) == 1
     assert "broken" in log.lines[0]
@@ -808,7 +812,7 @@ def test_child_exit_neither_raises_nor_logs(monkeypatch):
         raise LookupError("broken")
 
     arbiter = SimpleNamespace(pid=os.getpid(), release=release, later=later.append)
-    monkeypatch.setattr(hooks._process, "arbiter", arbiter)
+    monkeypatch.setattr(state.process, "arbiter", arbiter)
     hooks.child_exit(SimpleNamespace(log=None), SimpleNamespace(pid=1, aborted=False))
     assert len(later) == 1
     assert "broken" in later[0]
@@ -842,10 +846,10 @@ def test_finishing(counting):
         worker.handle_exit = lambda sig, frame: told.append(sig)
         taken = []
         mine = SimpleNamespace(take_over=lambda *args: taken.append(args) or True)
-        hooks._process.arbiter = SimpleNamespace(worker_side={worker: mine}.get)
+        state.process.arbiter = SimpleNamespace(worker_side={worker: mine}.get)
         hooks.post_fork(None, worker)
         assert taken == [(1, 1)]
-        assert (hooks._process.arbiter, hooks._process.worker) == (None, mine)
+        assert (state.process.arbiter, state.process.worker) == (None, mine)
         worker.handle_exit(signal.SIGTERM, None)
         assert told == [signal.SIGTERM]
 
@@ -880,10 +884,10 @@ def ending(nr=0, booted=True):
 def test_what_a_worker_says_of_its_end(worker, error, cause):
     """By how its process is about to exit. The asgi workers boot on when they say they have, and
     then exit as one that has not."""
-    assert hooks._cause(worker, error) == cause
+    assert worker_hooks._cause(worker, error) == cause
 
 
 def test_an_aborted_worker_leaves_it_to_the_arbiter(monkeypatch):
     """Only the arbiter knows whether the SIGABRT was its own."""
-    monkeypatch.setattr(hooks._process, "aborted", True)
-    assert hooks._cause(ending(), SystemExit(1)) is None
+    monkeypatch.setattr(state.process, "aborted", True)
+    assert worker_hooks._cause(ending(), SystemExit(1)) is None
