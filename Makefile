@@ -9,8 +9,8 @@ OLD_GUNICORN := .venv-gunicorn23
 RELEASE := .venv-release
 DEPLOY := .venv-deploy
 
-.PHONY: demo docs test test-old test-deploy overload test-pythons test-wheels matrix life lint bench \
-	screenshots wheel wheels clean
+.PHONY: demo docs test test-old test-deploy overload test-pythons test-wheels newest-pythons matrix life \
+	lint bench screenshots wheel wheels clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -39,6 +39,11 @@ overload: $(BUILT)
 # those of the native code and of what it counts, on the first and the last of them.
 test-pythons: $(BUILT)
 	$(BIN)/python tests/pythons.py
+
+# CPython 3.14 and 3.15 of Debian sid, for a pyenv that has them not: the tests on other Pythons,
+# and of wheels, find them.
+newest-pythons: $(RELEASE)/.built
+	$(RELEASE)/bin/python release/debian.py python3.14 python3.15
 
 # What shows that it counts, over gunicorns 20.1 to 27, Pythons and worker classes; one table, in
 # half an hour. Some cells: make matrix CELLS="--gunicorn 23 27 --python 3.12 --worker-class sync";
@@ -110,6 +115,6 @@ $(DEPLOY)/.built: tests/deploy/requirements.txt tests/deploy/datadog.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .debian build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f gunicorn_raindrops/_native/*.so gunicorn_raindrops/_native/_scoreboard.c \
 		gunicorn_raindrops/_native/_diag.c

@@ -17,20 +17,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-SUPPORTED = [(3, minor) for minor in range(10, 14)]
+DEBIAN = ROOT / ".debian"
+"""Where `make newest-pythons` puts what pyenv has not."""
+SUPPORTED = [(3, minor) for minor in range(10, 16)]
 NEEDED = ["pytest", "pytest-xdist", "hypothesis", "fastjsonschema", "rich", "greenlet"]
 
 Version = tuple[int, int]
 
 
 def pythons() -> dict[Version, Path]:
-    """Return an interpreter of each supported version: our own, and pyenv's of the others."""
+    """Return an interpreter of each supported version: our own, pyenv's of the others, and of
+    those that it has not, Debian's."""
     found = {sys.version_info[:2]: Path(sys.executable)}
     for path in sorted(PYENV.glob("3.*/bin/python")):
         match = re.match(r"(\d+)\.(\d+)\.", path.parent.parent.name)
         version = (int(match[1]), int(match[2])) if match else None
         if version in SUPPORTED:
             found.setdefault(version, path)
+    for path in DEBIAN.glob("*-amd64/usr/bin/python3.1?"):
+        found.setdefault((3, int(path.name.rpartition(".")[2])), path)
     return dict(sorted(found.items()))
 
 
