@@ -1,7 +1,8 @@
 """Each shipped alert fires in its scenario, on real gunicorns and a real Prometheus; no other does.
 
 All servers are watched by one Prometheus with the shipped rules. It is ten times as fast as the
-shipped one: rules.py scales every interval, `for` and range, and nothing else.
+shipped one: rules.py scales every interval, `for` and range, and nothing else. One test goes at the
+shipped pace.
 """
 
 import contextlib
@@ -10,9 +11,10 @@ import time
 
 import pytest
 
+from ..integration.load import Gate
 from ..integration.servers import Background, eventually
 from ..prometheus import Prometheus, needs_prometheus
-from .rules import alerts, config, write_faster
+from .rules import RULES, alerts, config, write_faster
 from .scenarios import SCENARIOS, Trouble
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
@@ -94,6 +96,23 @@ def in_trouble(servers, folder, watch, background, over):
 def expected():
     """Return pairs of a scenario and an alert that it must bring."""
     return {(name, alert) for name, row in SCENARIOS.items() for alert in row.alerts}
+
+
+def test_a_stuck_request_is_told_in_time(serve, tmp_path):
+    """At the shipped pace, and before gunicorn's own timeout ends its worker."""
+    needs_prometheus()
+    with contextlib.closing(Gate()) as gate, serve("--workers", "2") as server:
+        server.ready(2)
+        address = "{}:{}".format(*server.status_address)
+        with Prometheus(tmp_path, config(RULES, [address], 1)) as prometheus:
+            watch = Watch(prometheus, {address: "it"})
+            held = gate.hold(server.address)
+            try:
+                eventually(lambda: ("it", "StuckRequest") in watch.now(), "the alert", BOUND)
+                assert held.pid in server.workers()
+                assert server.status()["exits"]["timeout"] == 0
+            finally:
+                held.release()
 
 
 def test_each_alert_has_a_scenario_of_its_own():
