@@ -27,6 +27,8 @@ _SERVERS = re.compile(
     r"^(gunicorn|uvicorn|hypercorn|waitress-serve|uwsgi|unicorn|prometheus|nginx"
     r"|gunicorn-raindrops watch|make demo)(?![-\w])(?!.*--(version|check-config|print-config|help))"
 )
+_IN_BACKGROUND = re.compile(r"&\s*(done\s*)?$")
+"""What is left running prints later, into another command's output: so it is not heard."""
 _INTERACTIVE = re.compile(r"^gunicorn-raindrops top\b")
 _ADDRESS = re.compile(r"https?://([\d.]+):(\d+)")
 _STATUS = re.compile(r"gunicorn-raindrops: status at http://([\d.]+):(\d+)")
@@ -101,7 +103,7 @@ class Shell:
 
     def _ask(self, command: str) -> tuple[int, str]:
         """Return the exit status and the output of a command."""
-        quiet = " >/dev/null 2>&1" if command.rstrip().endswith("&") else ""
+        quiet = " >/dev/null 2>&1" if _IN_BACKGROUND.search(command) else ""
         end = f"end-{time.monotonic_ns()}"
         self._tell(f"{{ {command}\n}} </dev/null{quiet}\nx=$?; echo; echo {end} $x\n")
         output = ""
