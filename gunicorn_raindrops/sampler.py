@@ -1,10 +1,8 @@
 """Takes snapshots: the scoreboard, the listeners and the arbiter at one instant.
 
-The scoreboard is read anew for each snapshot, and so is each listener's queue: both hold totals,
-and readers who ask several workers in turn must never see one go back. Counting the accepted
-connections of a busy listener, and those with unread bytes, costs the kernel milliseconds. These
-gauges therefore serve all readers for ten times as long as the count took, up to a tenth of a
-second. Who waits inside is worked out from them and the scoreboard: see `waiting`.
+The scoreboard is read anew for each snapshot: it holds totals, and readers who ask several workers
+in turn must never see one go back. Who waits inside is worked out from it and the listeners: see
+`waiting`.
 
 Nothing here writes to the scoreboard. Its high-water marks of who is queued and who waits are
 raised by the workers, from what they sample.
@@ -13,26 +11,22 @@ raised by the workers, from what they sample.
 from __future__ import annotations
 
 import dataclasses
-import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from . import listeners as kernel
 from . import processes
 from . import waiting as inside
-from .listeners import InetDiagSocket, ListenStats, addresses
+from .listeners import InetDiagSocket
 from .processes import Usage
+from .reported import Listeners
 from .scoreboard import board as scoreboard
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.records import Marks, Reading, SlotRecord
-from .snapshot import Arbiter, Listener, Snapshot, Worker
+from .snapshot import Arbiter, Snapshot, Worker
 
 MARKS = {"10s": 10.0, "60s": 60.0}
 """Windows of high-water marks, beside the one that a reader asks for."""
-ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
-ACTIVE_SHARE = 10  # and times as long as it took
-MARKING_SHARE = 100  # times as long as it took, at least, until it is counted for a mark alone
 _BOOT = time.time() - time.monotonic()
 """The monotonic clock's zero in Unix time: workers inherit it, so all of them tell one start."""
 
@@ -53,14 +47,6 @@ LETTERS = {
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 """Of statuses, in the order in which the scoreboard counts them."""
-
-FAMILIES: dict[int, str] = {
-    socket.AF_INET: "inet",
-    socket.AF_INET6: "inet6",
-    socket.AF_UNIX: "unix",
-}
-
-UNKNOWN = ListenStats(None, None, None, None)
 
 
 def _names(record: type) -> set[str]:
@@ -113,7 +99,7 @@ class Sampler:
         self._counters = counters
         self._arbiter = arbiter
         self._reads_headers = reads_headers
-        self._listeners = _Listeners(sockets, others, warn, diag)
+        self._listeners = Listeners(sockets, others, warn, diag)
 
     def take(self, since: float | None = None) -> Snapshot:
         """Return a snapshot of this instant, with the high-water marks since another, Unix time."""
@@ -171,93 +157,6 @@ class Sampler:
             windows["since"] = time.time() - since
         marks = {name: self._board.marks(seconds, reading) for name, seconds in windows.items()}
         return {name: mark and _including(mark, queued, waiting) for name, mark in marks.items()}
-
-
-class _Listeners:
-    """The listeners to report: the server's own, then the others, each once."""
-
-    def __init__(
-        self,
-        sockets: list[Any],
-        others: tuple[str, ...],
-        warn: Callable[[str], None],
-        diag: InetDiagSocket | None,
-    ) -> None:
-        self._diag = diag
-        self._own = {addresses.name_of(sock.family, sock.getsockname()): sock for sock in sockets}
-        names = dict.fromkeys((*self._own, *others))
-        self._families = {name: addresses.family_of(name) for name in names}
-        # a relative path of a unix socket may read like an address
-        self._families |= {name: sock.family for name, sock in self._own.items()}
-        self._warn = warn
-        self._counted: dict[str, ListenStats] = {}
-        self._counted_until = self.rested_at = 0.0
-
-    def read(self) -> tuple[Listener, ...]:
-        """Read their figures from the kernel."""
-        if not self._families:
-            return ()
-        began = time.monotonic()
-        count = began >= self._counted_until
-        stats = self._ask(list(self._families), count)
-        if count:
-            self._counted = stats
-            now = time.monotonic()
-            self._counted_until = now + min(ACTIVE_AGE, ACTIVE_SHARE * (now - began))
-            self.rested_at = now + MARKING_SHARE * (now - began)
-        return tuple(self._listener(name, stats[name]) for name in self._families)
-
-    def queued(self) -> int:
-        """Read the queues of the server's own listeners alone, and return their sum."""
-        return sum(stat.queued or 0 for stat in self._ask(list(self._own), False).values())
-
-    def _listener(self, name: str, stat: ListenStats) -> Listener:
-        counted = self._counted.get(name, UNKNOWN)
-        return Listener(
-            address=name,
-            family=FAMILIES[self._families[name]],
-            own=name in self._own,
-            active=counted.active,
-            queued=stat.queued,
-            waiting=counted.waiting,
-            bodies=counted.bodies,
-            backlog=stat.backlog,
-            dropped=None if self._defers(name) else stat.dropped,
-        )
-
-    def _defers(self, name: str) -> bool:
-        """Tell whether a listener of the server's own has TCP_DEFER_ACCEPT. The kernel then puts
-        the last packet of each handshake off, and counts that as a drop."""
-        try:
-            return kernel.defers_accept(self._own[name].fileno())
-        except (KeyError, OSError):  # not ours, or no TCP
-            return False
-
-    def _ask(self, names: list[str], count: bool) -> dict[str, ListenStats]:
-        unix = [name for name in names if self._families[name] == socket.AF_UNIX]
-        inet = [name for name in names if self._families[name] != socket.AF_UNIX]
-        return {
-            **self._ask_kernel(kernel.tcp_listener_stats, inet, count),
-            **self._ask_kernel(kernel.unix_listener_stats, unix, count),
-        }
-
-    def _ask_kernel(
-        self, stats: Callable[..., dict[str, ListenStats]], names: list[str], count: bool
-    ) -> dict[str, ListenStats]:
-        if not names:
-            return {}
-        try:
-            return stats(names, self._diag, active=count)
-        except Exception as error:  # whatever it is, the rest of the status must be answered
-            self._warn(f"listeners cannot be read from the kernel: {error}")
-            return {name: self._from_descriptor(name) for name in names}
-
-    def _from_descriptor(self, name: str) -> ListenStats:
-        """Return what a listener's own descriptor tells without netlink."""
-        try:
-            return kernel.descriptor_stats(self._own[name].fileno())
-        except (KeyError, OSError):
-            return UNKNOWN
 
 
 def mark(sampler: Sampler, board: scoreboard.Scoreboard) -> tuple[int, int | None]:

@@ -388,7 +388,7 @@ def test_deferring_accept(start):
 def test_listeners_that_cannot_be_asked_for(start, monkeypatch):
     """One snapshot is taken in the arbiter, for the warnings that it brings."""
     from gunicorn_raindrops.listeners import tcp_listener_stats
-    from gunicorn_raindrops.sampler import kernel
+    from gunicorn_raindrops.reported import kernel
 
     assert kernel.tcp_listener_stats is tcp_listener_stats
 

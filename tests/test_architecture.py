@@ -26,7 +26,7 @@ ROOMS = [
     {"status"},
     {"exporters"},
     {"sampler"},
-    {"waiting"},
+    {"reported", "waiting"},
     {"snapshot"},
     {"processes", "scoreboard", "settings"},
     {"listeners"},

@@ -51,6 +51,7 @@ ELSEWHERE = {
     "watcher/tail.py": ("watcher/test_watcher.py", "as the answers"),
     "worker_classes/asgi.py": ("worker_classes/test_worker_classes.py", "one test for all classes"),
     "worker_classes/threads.py": ("worker_classes/test_worker_classes.py", "one for all classes"),
+    "reported.py": ("test_sampler.py", "a snapshot is where they are seen"),
     "wrapping.py": ("hooks/test_hooks.py", "`install` wraps"),
 }
 

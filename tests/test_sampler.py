@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gunicorn_raindrops import reported
 from gunicorn_raindrops import sampler as sampler_module
 from gunicorn_raindrops.exporters import json as render
 from gunicorn_raindrops.exporters import text
@@ -83,8 +84,8 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch):
     kernel = Kernel()
-    monkeypatch.setattr(sampler_module.kernel, "tcp_listener_stats", kernel.ask)
-    monkeypatch.setattr(sampler_module.kernel, "unix_listener_stats", kernel.ask)
+    monkeypatch.setattr(reported.kernel, "tcp_listener_stats", kernel.ask)
+    monkeypatch.setattr(reported.kernel, "unix_listener_stats", kernel.ask)
     return kernel
 
 
