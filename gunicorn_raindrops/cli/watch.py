@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     return outcome(partial(_serve, args))
 
 
-class _Terminated(Exception):
-    """SIGTERM came."""
+class _Terminated(BaseException):
+    """SIGTERM came. The server goes on after an Exception that a request's begin raises."""
 
 
 def _terminate(*_: object) -> None:

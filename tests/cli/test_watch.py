@@ -39,9 +39,18 @@ sys.exit(main())
 """
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+TERMINATED_IN_A_REQUEST = """
+import os
+from gunicorn_raindrops.cli.serving import Server
+
+Server.process_request = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def start(*arguments: str, first: str = "") -> subprocess.Popen[str]:
+    program = PROGRAM.replace("signal.signal(", f"{first}signal.signal(", 1)
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "watch", *arguments],
+        [sys.executable, "-c", program, "watch", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -59,8 +68,8 @@ def run(*arguments: str) -> tuple[int, str]:
 class Command:
     """The command while it serves; `end` stops it."""
 
-    def __init__(self, *arguments: str) -> None:
-        self._process = start(*arguments)
+    def __init__(self, *arguments: str, first: str = "") -> None:
+        self._process = start(*arguments, first=first)
         self.pid = self._process.pid
         assert self._process.stderr is not None
         self.url = self._process.stderr.readline().rpartition(" ")[2].strip()
@@ -70,6 +79,10 @@ class Command:
         self._process.send_signal(sig)
         _, err = self._process.communicate(timeout=30)
         return self._process.returncode, err
+
+    def wait(self) -> int:
+        """Return its exit status, when it has ended by itself."""
+        return self._process.wait(timeout=30)
 
     def kill(self) -> None:
         """End it, if it runs still."""
@@ -103,8 +116,8 @@ class Command:
 
 
 @contextlib.contextmanager
-def watching(*arguments: str) -> Iterator[Command]:
-    command = Command(*arguments)
+def watching(*arguments: str, first: str = "") -> Iterator[Command]:
+    command = Command(*arguments, first=first)
     try:
         yield command
     finally:
@@ -143,6 +156,14 @@ def test_over_tcp(lab: Lab) -> None:
         resets(command, name)
         assert command.ask("/", Host="evil.example")[0] == 421
         assert command.end() == (0, "")
+
+
+def test_terminated_in_a_request() -> None:
+    """A SIGTERM ends it, also one that comes while a connection is handed to its thread."""
+    with watching("--listen", "127.0.0.1:0", first=TERMINATED_IN_A_REQUEST) as command:
+        with contextlib.closing(command.connect()) as connection:
+            connection.request("GET", "/")
+            assert command.wait() == 0
 
 
 def resets(command: Command, name: str) -> None:

@@ -27,7 +27,7 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _WAKING = (signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP)
 
 
-class Signalled(Exception):
+class Signalled(BaseException):
     """A signal came that ends the command."""
 
     def __init__(self, number: int) -> None:
