@@ -9,6 +9,7 @@ second.
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from collections.abc import Callable
@@ -87,8 +88,8 @@ class Listeners:
         """Tell whether a listener of the server's own has TCP_DEFER_ACCEPT. The kernel then puts
         the last packet of each handshake off, and counts that as a drop."""
         try:
-            return kernel.defers_accept(self._own[name].fileno())
-        except (KeyError, OSError):  # not ours, or no TCP
+            return kernel.defers_accept(self._descriptor(name))
+        except OSError:  # not ours, closed, or no TCP
             return False
 
     def _ask(self, names: list[str], count: bool) -> dict[str, ListenStats]:
@@ -113,6 +114,18 @@ class Listeners:
     def _from_descriptor(self, name: str) -> ListenStats:
         """Return what a listener's own descriptor tells without netlink."""
         try:
-            return kernel.descriptor_stats(self._own[name].fileno())
-        except (KeyError, OSError):
+            return kernel.descriptor_stats(self._descriptor(name))
+        except OSError:
             return UNKNOWN
+
+    def _descriptor(self, name: str) -> int:
+        """Return the descriptor of a listener of the server's own.
+
+        Raises:
+            OSError: it is none, or is closed: gunicorn's wrapper of a socket has no socket then.
+        """
+        try:
+            descriptor: int = self._own[name].fileno()
+        except (KeyError, AttributeError):
+            raise OSError(errno.EBADF, "no listener of this process") from None
+        return descriptor

@@ -6,6 +6,7 @@ The kernel is a stand-in here; test_listeners.py asks the real one.
 import dataclasses
 import functools
 import json
+import logging
 import mmap
 import os
 import socket
@@ -13,6 +14,8 @@ import struct
 import time
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.sock import TCPSocket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -321,6 +324,17 @@ def test_drops_of_a_listener_that_defers(listener):
         assert taking.take().listeners[0].dropped is None
     deferring(0)
     assert taking.take().listeners[0].dropped >= 1
+
+
+@pytest.mark.parametrize("netlink", ["with netlink", "without"])
+def test_a_listener_that_gunicorn_has_closed(kernel, netlink):
+    """A worker that ends still answers; gunicorn has taken the socket out of its wrapper."""
+    sock = TCPSocket(("127.0.0.1", 0), Config(), logging.getLogger(__name__))
+    taking = sampler(Board(row()), [sock], warn=[].append)
+    sock.close()
+    if netlink == "without":
+        kernel.error = PermissionError(1, "no netlink here")
+    assert taking.take().listeners[0].own
 
 
 def test_no_listeners(kernel):
