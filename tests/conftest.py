@@ -17,6 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from gunicorn_raindrops.exporters import json as render
@@ -24,6 +25,10 @@ from gunicorn_raindrops.exporters import json as render
 from . import schema
 
 WAIT = 60.0
+
+# No example is too slow: on a busy machine any can be.
+hypothesis.settings.register_profile("gunicorn-raindrops", deadline=None)
+hypothesis.settings.load_profile("gunicorn-raindrops")
 
 
 @pytest.fixture(scope="session", autouse=True)

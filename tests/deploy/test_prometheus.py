@@ -32,7 +32,7 @@ def promtool(*args, folder=FOLDER):
     """Run it; returns the exit status and all that it wrote."""
     needs_prometheus()
     done = subprocess.run(
-        ["promtool", *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=WAIT
+        ["promtool", *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=120
     )
     return done.returncode, done.stdout + done.stderr
 
