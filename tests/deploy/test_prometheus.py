@@ -10,7 +10,6 @@ import subprocess
 import pytest
 import yaml
 
-from ..integration.servers import WAIT
 from ..prometheus import needs_prometheus
 from .rules import DOCS, FOLDER, RULES, TESTS, alerts
 
