@@ -10,7 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+
+from ..integration.servers import children, eventually
 
 LEFT_OUT = shutil.ignore_patterns("test", "idlelib", "tkinter", "__pycache__", "config-*", "*.a")
 PIP = (
@@ -103,3 +106,16 @@ class Store:
     def mount(self, name):
         """Return the folder that has a container's files."""
         return Path(self.buildah("mount", self.buildah("from", "--pull-never", name)))
+
+
+@contextmanager
+def container(command, log, **options):
+    """Run what starts gunicorn as process 1 of namespaces of its own; gives the host's process, the
+    host's pid of process 1, and the log."""
+    with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr, **options) as process:
+        try:
+            eventually(lambda: "Booting worker" in log.read_text(), log.read_text)
+            (first,) = children(process.pid)
+            yield process, first, log
+        finally:
+            process.kill()

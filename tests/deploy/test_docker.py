@@ -14,14 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ..integration.servers import ROOT, WAIT, children, eventually
+from ..integration.servers import ROOT, WAIT, eventually
 from ..wheels import pythons
 from .environment import tool
+from .images import container
 
 pytestmark = pytest.mark.once
 
@@ -170,24 +170,13 @@ def image(tmp_path_factory):
     return folder, shell | variables("Dockerfile")
 
 
-@contextmanager
-def container(image):
+def started(image):
     """Run CMD; gives the pid of its process 1, as the host has it, and its log."""
     folder, shell = image
     command = [*IN_CONTAINER, START, "sh", *json.loads(only("Dockerfile", "CMD"))]
     # unshare, sh and ip are the host's; what they start finds the image's own first
     env = shell | {"PATH": f"{shell['PATH']}:{os.environ['PATH']}", "HOME": str(folder)}
-    log = folder / "log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(command, cwd=folder, env=env, stderr=stderr) as process,
-    ):
-        try:
-            eventually(lambda: "Booting worker" in log.read_text(), log.read_text)
-            (first,) = children(process.pid)
-            yield process, first, log
-        finally:
-            process.kill()
+    return container(command, folder / "log", cwd=folder, env=env)
 
 
 def inside(image, first, *command):
@@ -205,7 +194,7 @@ def inside(image, first, *command):
 @needs_wheels
 def test_the_lines_of_the_dockerfile(image):
     """Installed without a compiler, gunicorn is process 1, healthy, and ends at a SIGTERM."""
-    with container(image) as (process, first, log):
+    with started(image) as (process, first, log):
         status = Path(f"/proc/{first}/status").read_text()
         assert re.search(r"NSpid:\s+\d+\s+1\n", status)
         check = health_command("Dockerfile")
@@ -219,7 +208,7 @@ def test_the_lines_of_the_dockerfile(image):
 @needs_wheels
 def test_the_health_check_fails(image):
     """Where nobody answers."""
-    with container(image) as (_, first, _):
+    with started(image) as (_, first, _):
         check = [word.replace(":9180", ":9181") for word in health_command("Dockerfile")]
         assert inside(image, first, *check).returncode == 1
 
@@ -230,7 +219,7 @@ def test_status_from_the_host_and_from_within(image):
     """By the host's pid, and in the container without argument."""
     folder, _ = image
     command = folder / "venv/bin/gunicorn-raindrops"
-    with container(image) as (_, first, _):
+    with started(image) as (_, first, _):
         host = subprocess.run(
             [command, "status", "--pid", str(first)], capture_output=True, text=True, timeout=60
         )

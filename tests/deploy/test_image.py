@@ -10,14 +10,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ..integration.servers import ROOT, WAIT, children, eventually
+from ..integration.servers import ROOT, WAIT, eventually
 from ..wheels import pythons
-from .images import Store, download, root_of
+from .images import Store, container, download, root_of
 
 WHEELS = os.environ.get("WHEELS")
 pytestmark = [
@@ -77,20 +76,11 @@ def environment(root, config):
     return variables | {"ROOT": str(root), "RUN_AS": config["User"]}
 
 
-@contextmanager
-def container(image, tmp_path):
-    """Run the image; gives the host's process, the pid of process 1, and the log."""
+def started(image, tmp_path):
+    """Run the image, see `container`."""
     root, config = image
-    log = tmp_path / "log"
     command = [*NAMESPACES, "/bin/sh", "-ec", START, "sh", config["WorkingDir"], *config["Cmd"]]
-    env = environment(root, config)
-    with log.open("w") as stderr, subprocess.Popen(command, env=env, stderr=stderr) as process:
-        try:
-            eventually(lambda: "Booting worker" in log.read_text(), log.read_text)
-            (first,) = children(process.pid)
-            yield process, first, log
-        finally:
-            process.kill()
+    return container(command, tmp_path / "log", env=environment(root, config))
 
 
 def inside(image, first, *command):
@@ -117,7 +107,7 @@ def test_config(image):
 def test_it_runs(image, tmp_path):
     """As process 1 and as its user; healthy; it shows its status, and ends at a SIGTERM."""
     _, config = image
-    with container(image, tmp_path) as (process, first, log):
+    with started(image, tmp_path) as (process, first, log):
         status = Path(f"/proc/{first}/status").read_text()
         assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.M)
         assert re.search(r"^Uid:\s+1000\s", status, re.M)
