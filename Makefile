@@ -9,8 +9,8 @@ OLD_GUNICORN := .venv-gunicorn23
 RELEASE := .venv-release
 DEPLOY := .venv-deploy
 
-.PHONY: demo docs test test-old test-deploy overload test-pythons test-wheels newest-pythons matrix life \
-	lint bench screenshots wheel wheels clean
+.PHONY: demo docs test test-old test-deploy overload test-pythons test-wheels test-aarch64 \
+	release-check newest-pythons matrix life lint bench screenshots wheel wheels clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -61,6 +61,15 @@ life: $(BUILT) $(OLD_GUNICORN)/.built
 test-wheels: $(BUILT) wheels
 	$(RELEASE)/bin/python release/audit.py dist/*.whl
 	WHEELS=dist $(BIN)/python -m pytest -q -s tests/release
+
+# The wheel for aarch64 under qemu's emulation: counters, histogram, scoreboard. Needs Debian's
+# qemu-user-static.
+test-aarch64: wheels
+	$(RELEASE)/bin/python release/aarch64.py dist
+
+# All that can be known of a release before its tag is pushed; one line for each check.
+release-check: $(BUILT) $(RELEASE)/.built
+	$(RELEASE)/bin/python release/check.py
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

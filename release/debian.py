@@ -13,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".debian"
-SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {} main\n"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SOURCE = f"deb [signed-by={KEYRING}] {{}} {{}} main\n"
 MIRROR = "http://deb.debian.org/debian"
 
 
