@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -35,12 +36,22 @@ def machine(request, tmp_path):
     """The `bin` of a new virtual environment, and the variables of a shell that has no more."""
     (major, minor), python = request.param
     venv = tmp_path / f"python{major}.{minor}"
-    subprocess.run([python, "-m", "venv", venv], check=True, timeout=120)
+    new_environment(python, venv)
     keep = {key: value for key, value in os.environ.items() if key.startswith("PIP_")}
     path = venv / "bin"
     shell = keep | {"HOME": os.environ["HOME"], "PATH": str(path)} | PORTS
     assert not any(shutil.which(name, path=shell["PATH"]) for name in ("cc", "gcc", "clang", "sh"))
     return path, shell
+
+
+def new_environment(python, venv):
+    """Make it, with the pip that the Python brings along, or the newest: Debian's brings none."""
+    bare = subprocess.run([python, "-c", "import ensurepip"], capture_output=True).returncode
+    make = [python, "-m", "venv", *(["--without-pip"] if bare else []), venv]
+    subprocess.run(make, check=True, timeout=120)
+    if bare:
+        pip = [sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "-q", "pip"]
+        subprocess.run(pip, check=True, timeout=120)
 
 
 def install(path, shell):
