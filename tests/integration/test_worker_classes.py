@@ -194,7 +194,7 @@ def responses(client, sock, number):
 SPY = """
 {patch}
 import _thread, logging, os, sys
-import gunicorn_raindrops.sampler as sampler
+import gunicorn_raindrops.reported as reported
 
 def say(*words):  # in one write, since others write there too
     write(2, " ".join(map(str, ("spy:", *words))).encode() + b"\\n")
@@ -222,7 +222,7 @@ def post_worker_init(worker):
     write = unpatched.original("os", "write")
     say("main", get_ident())
     logging.Logger.handle = watched
-    sampler.kernel.tcp_listener_stats = failing
+    reported.kernel.tcp_listener_stats = failing
 
 def has_hub():
     if "gevent" in sys.modules:
