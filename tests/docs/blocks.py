@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 _INCLUDE = re.compile(r'^--8<-- "([^"]+)"$')
 _TITLE = re.compile(r'\btitle="([^"]+)"')
 _COMMENT = re.compile(r"^<!-- file: (\S+) -->$")
+_CODE = re.compile(r"<(pre|code)\b", re.I)
 SHOWN = ("text", "mermaid")
 
 
@@ -85,6 +86,8 @@ def blocks(path: Path) -> list[Block]:
         if token.type == "code_block":
             raise Unfit(f"{path.name}:{line}: a block without a fence; what it is cannot be told")
         if token.type == "html_block":
+            if _CODE.search(token.content):
+                raise Unfit(f"{path.name}:{line}: a block in HTML, which nothing runs")
             match = _COMMENT.match(token.content.strip())
             file = match[1] if match else None
         elif token.type == "fence":

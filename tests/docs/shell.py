@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .matching import agrees, has
+from .matching import agrees, has, says_something
 
 WAIT = 30.0
 BETWEEN = 0.2
@@ -28,7 +28,10 @@ _SERVERS = re.compile(
     r"|gunicorn-raindrops watch|make demo)(?![-\w])(?!.*--(version|check-config|print-config|help))"
 )
 _IN_BACKGROUND = re.compile(r"&\s*(done\s*)?$")
-"""What is left running prints later, into another command's output: so it is not heard."""
+"""What is left running prints later, into another command's output: so it is heard at the end."""
+_NOT_BEGUN = re.compile(r"command not found|No such file|SyntaxError|ModuleNotFoundError")
+"""What a program in the background says that could not begin. Others may be cut off: their server
+is killed."""
 _INTERACTIVE = re.compile(r"^gunicorn-raindrops top\b")
 _ADDRESS = re.compile(r"https?://([\d.]+):(\d+)")
 _STATUS = re.compile(r"gunicorn-raindrops: status at http://([\d.]+):(\d+)")
@@ -54,6 +57,7 @@ class Shell:
     def __init__(self, folder: Path, root: Path, environ: dict[str, str]):
         self.folder, self.root, self.environ = folder, root, environ
         self.servers: dict[str, tuple[int, Path]] = {}
+        self._unheard = folder.parent / "background.log"
         self._bash = subprocess.Popen(
             ["bash", "--norc"],
             stdin=subprocess.PIPE,
@@ -95,7 +99,7 @@ class Shell:
         until = time.monotonic() + (WAIT / 3 if _READS.match(_program(command)) else 0)
         while True:
             status, output = self._ask(command)
-            right = agrees(wanted, output) and (status == 0 or any(wanted))
+            right = agrees(wanted, output) and _is_success(status, output, wanted)
             if right or time.monotonic() > until:
                 break
             time.sleep(BETWEEN)
@@ -103,7 +107,11 @@ class Shell:
 
     def _ask(self, command: str) -> tuple[int, str]:
         """Return the exit status and the output of a command."""
-        quiet = " >/dev/null 2>&1" if _IN_BACKGROUND.search(command) else ""
+        quiet = (
+            f" >/dev/null 2>>{shlex.quote(str(self._unheard))}"
+            if _IN_BACKGROUND.search(command)
+            else ""
+        )
         end = f"end-{time.monotonic_ns()}"
         self._tell(f"{{ {command}\n}} </dev/null{quiet}\nx=$?; echo; echo {end} $x\n")
         output = ""
@@ -188,11 +196,20 @@ class Shell:
         """See that the servers still run; they end with their namespace.
 
         Raises:
-            Wrong: one has ended by itself.
+            Wrong: one has ended by itself, or a program in the background could not begin.
         """
+        unheard = self._unheard.read_text() if self._unheard.exists() else ""
+        if _NOT_BEGUN.search(unheard):
+            raise Wrong(f"in the background:\n{unheard}")
         for program, (pid, log) in self.servers.items():
             if not _runs(pid):
                 raise Wrong(f"{program} has ended by itself:\n{log.read_text()}")
+
+
+def _is_success(status: int, output: str, wanted: list[str]) -> bool:
+    """Tell whether a command has done its work, or failed with the words that its page has. pip
+    ends well without an extra that there is not."""
+    return (status == 0 or says_something(wanted)) and "does not provide the extra" not in output
 
 
 def _without_folds(command: str) -> str:

@@ -85,6 +85,33 @@ def test_the_count():
     assert kinds["shown"] * 10 < kinds.total()
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in WITH_BLOCKS], ids=name)
+def test_a_page_without_blocks(page):
+    """No way to write a block escapes."""
+    assert blocks(page) == []
+
+
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=name)
+def test_files_are_used(page):
+    """A file that a page has its reader write is named by a later block."""
+    found = blocks(page)
+    for at, block in enumerate(found):
+        if block.title and block.title != "gunicorn.conf.py":  # gunicorn's own default
+            module = re.escape(block.title.removesuffix(".py").rpartition("/")[2])
+            later = "\n".join(other.text for other in found[at + 1 :])
+            assert re.search(rf"(?<!\w){module}(?!\w)", later), block.title
+
+
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=name)
+def test_no_progress_is_shown(page):
+    """A curl whose output goes on shows its progress at a reader's terminal, but for `-s`. Here
+    .curlrc silences it."""
+    commands = [
+        one.text for block in blocks(page) if block.kind == "console" for one in block.commands
+    ]
+    assert not [one for one in commands if re.search(r"\bcurl (?!.*-s)[^|&;]*( -o |\|)", one)]
+
+
 @pytest.fixture
 def written(tmp_path):
     """Write a page."""
@@ -101,6 +128,10 @@ UNFIT = {
     "another language": "```bash\nls\n```\n",
     "no language": "```\nls\n```\n",
     "no fence": "Text\n\n    ls\n",
+    "HTML": "<pre><code>$ ls</code></pre>\n",
+    "waves": "~~~bash\nls\n~~~\n",
+    "in a list": "- One:\n\n    ```bash\n    ls\n    ```\n",
+    "in a box": "!!! note\n\n    ```bash\n    ls\n    ```\n",
     "no such file": '```yaml\n--8<-- "examples/none.yml"\n```\n',
 }
 
@@ -115,6 +146,15 @@ WRONG = {
     "other output": ("```console\n$ echo one\ntwo\n```\n", "the page says:\ntwo\nit is:\none"),
     "it fails": ("```console\n$ cd nowhere\n```\n", "exit status 1"),
     "no such program": ("```console\n$ gunicron app:app\n```\n", "not found"),
+    "it fails, and says whatever": ("```console\n$ cd nowhere\n...\n```\n", "exit status 1"),
+    "in the background": (
+        "```console\n$ gunicron app:app &\n$ gunicorn-raindrops listeners\n```\n",
+        "not found",
+    ),
+    "no such extra": (
+        "```console\n$ pip install 'gunicorn-raindrops[tops]'\n```\n",
+        "does not provide",
+    ),
     "a server that ends": ("```console\n$ gunicorn nothing:app\n```\n", "No module named"),
     "a program that raises": ("```python\n1 / 0\n```\n", "ZeroDivisionError"),
     "a doctest": ("```python\n>>> 1 + 1\n'two'\n```\n", "Expected"),
@@ -185,13 +225,15 @@ def test_a_page_that_is_right(written):
 
 def test_output_is_compared():
     """Any number is any other, but 0; `...` is anything."""
-    assert agrees(["calling: 4", "took 3.2s...34M"], "calling: 12\ntook 11ms, rss   980K\n")
+    assert agrees(["queued: 4", "took 3.2s...34M"], "queued: 12\ntook 11ms, rss   980K\n")
     assert agrees([], "whatever")
     assert agrees(["a", "...", "b", "..."], "a\nb\n")
     assert agrees(["a", "...", "b", "..."], "a\n1\n2\nb\nc\n")
     assert not agrees(["a ...", "c"], "a b\nb\nc\n")
     assert not agrees(["calling: 4"], "calling: 0\n")
     assert not agrees(["queued: 0"], "queued: 1\n")
+    assert not agrees(["calling: 4"], "calling: 2\n")
+    assert not agrees(["401"], "200\n")
     assert not agrees(["one"], "one\ntwo\n")
     assert not agrees(["one", "two"], "one\n")
 
