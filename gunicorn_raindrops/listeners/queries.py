@@ -94,7 +94,7 @@ def tcp(family: int, listening: bool, ports: frozenset[int]) -> bytes:
     if len(ports) == 1:
         (request["idiag_sport"],) = ports
     # Not for those that listen: checking it takes the kernel longer than a few more rows.
-    elif not listening and (code := _port_filter(ports)):
+    elif ports and not listening and (code := _port_filter(ports)):
         request["attrs"] = [("INET_DIAG_REQ_BYTECODE", code)]
     return _encoded(diag, request)
 

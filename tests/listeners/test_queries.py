@@ -32,7 +32,7 @@ def test_tcp(family, listening, ports):
     body = pack("=BBBxI", family, socket.IPPROTO_TCP, extension, states)
     body += pack(">H", port) + bytes(2 + 16 + 16 + 4 + 8)
     code = queries._port_filter(ports)
-    if not listening and not port:
+    if ports and not listening and not port:
         body += pack("=HH", 4 + len(code), 1) + code if code else b""
     assert queries.tcp(family, listening, ports) == message(body)
 
@@ -46,6 +46,13 @@ def test_unix(listening):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
+@pytest.mark.parametrize("listening", [True, False])
+def test_any_port(listening):
+    """Without ports, no filter refuses any."""
+    any_port = queries.tcp(socket.AF_INET, listening, frozenset())
+    assert any_port == queries.tcp(socket.AF_INET, listening, frozenset([0]))
+
+
 def test_composed_by_pyroute2_and_once(monkeypatch):
     """Each request is one of its messages; a second reading composes none."""
     encoded = []
