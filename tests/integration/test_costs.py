@@ -33,10 +33,14 @@ def test_lag(serve, gunicorn, background):
     with serve("--workers", "2", gunicorn=gunicorn) as server:
         server.ready(2)
 
-        def lags():
-            return sorted(row["lag_seconds"] for row in server.status()["workers"])
+        def known():
+            return [row["lag_seconds"] for row in server.status()["workers"]]
 
-        eventually(lambda: None not in lags() and lags()[1] < 0.5, "both in time")
+        def lags():
+            return sorted(known())
+
+        eventually(lambda: None not in known(), "a turn of both threads")
+        eventually(lambda: lags()[1] < 0.5, "both in time")
         stuck, idle = [], []
         background.add(server.get, "/stick?s=4")
 
