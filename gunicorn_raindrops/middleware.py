@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
-from .counting import asgi, slots, wsgi
+from .counting import asgi, slots, websocket, wsgi
 from .looking import watched
 from .looking.calls import OfCall
 from .sampler import CLASSES, Sampler
@@ -139,7 +139,7 @@ class ASGIMiddleware(_Base):
         if slot is None:
             await self._app(scope, receive, send)
         else:
-            await asgi.call_websocket(self._app, slot, scope, receive, send)
+            await websocket.call(self._app, slot, scope, receive, send)
 
     async def _http(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         try:

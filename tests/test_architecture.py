@@ -75,7 +75,8 @@ FOLDERS = {
         {"frames", "__init__"},
     ],
     "counting": [
-        {"attached", "connection", "slots", "wsgi", "asgi", "queue_header"},
+        {"attached", "connection", "slots", "wsgi", "websocket", "queue_header"},
+        {"asgi"},
         {"request"},
         {"outcome", "__init__"},
     ],

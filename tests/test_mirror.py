@@ -28,6 +28,7 @@ ELSEWHERE = {
     "counting/attached.py": ("test_worker_side.py", "a worker is what attaches itself to a slot"),
     "counting/request.py": ("native/test_steps.py", "its steps are the native module's"),
     "counting/slots.py": ("test_middleware.py", "where no arbiter gives a slot, a middleware does"),
+    "counting/websocket.py": ("test_middleware.py", "as a WSGI call"),
     "counting/wsgi.py": ("test_middleware.py", "what is around a WSGI call is the middleware"),
     "distribution.py": ("test_histogram.py", "a distribution is what a histogram reads"),
     "exporters/families.py": (

@@ -1,4 +1,4 @@
-"""Count one ASGI request or websocket, from between the server and the application.
+"""Count one ASGI request, from between the server and the application.
 
 What must be true:
 
@@ -16,8 +16,6 @@ What must be true:
 - If the application raises before it has given a status, or returns without one, the server
   answers 500, and that counts. Starlette sends its own 500, then raises: that is an error, although
   the request has ended. After any other response, it was a background task that raised.
-- A websocket is open from the application's accept to its close, the client's disconnect, or the
-  application's end. A handshake that the application refuses counts as nothing.
 - Messages reach the server as they are. A message that is malformed is the server's to refuse.
 
 Who holds the state: an `Exchange`, which lives in the frame of the coroutine that the server
@@ -255,47 +253,3 @@ def _is_small_and_last(message: Message) -> bool:
 
 def _complain() -> None:
     _log.warning("gunicorn-raindrops: a request was not counted", exc_info=True)
-
-
-async def call_websocket(
-    application: App, held: HeldSlot, scope: Scope, receive: Receive, send: Send
-) -> Any:
-    """Await the application for a websocket, which counts in the slot `held` while it is open."""
-    websocket = WebSocket(held, receive, send)
-    try:
-        return await application(scope, websocket.receive, websocket.send)
-    finally:
-        websocket.close()
-
-
-class WebSocket:
-    """A websocket: a handshake, then open, then closed."""
-
-    __slots__ = ("_held", "_is_open", "_receive", "_send")
-
-    def __init__(self, held: HeldSlot, receive: Receive, send: Send) -> None:
-        self._held = held
-        self._receive = receive
-        self._send = send
-        self._is_open = False
-
-    async def receive(self) -> Message:
-        """Stand in for the server's receive."""
-        message = await self._receive()
-        if message["type"] == "websocket.disconnect":
-            self.close()
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Stand in for the server's send."""
-        if message["type"] == "websocket.close":
-            self.close()
-        await self._send(message)
-        if message["type"] == "websocket.accept" and not self._is_open:
-            self._is_open = bool(self._held.open())
-
-    def close(self) -> None:
-        """Close it, if it is open."""
-        if self._is_open:
-            self._is_open = False
-            self._held.close()

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._native._objects import ERROR
-from ..counting import asgi, attached
+from ..counting import asgi, attached, websocket
 from ..counting.attached import AttachedSlot
 from ..counting.queue_header import QueueHeader
 from ..counting.request import ENDED
@@ -100,7 +100,7 @@ class AroundASGI(Strategy):
 
         def others(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Awaitable[None]:
             if scope["type"] == "websocket":
-                return asgi.call_websocket(application, held, scope, receive, send)
+                return websocket.call(application, held, scope, receive, send)
             return application(scope, receive, send)
 
         counted = asgi.counting(application, held, others, self.exchange())

@@ -93,4 +93,4 @@ def test_threads_do_not_pay_for_the_others():
     names = {name.removeprefix("gunicorn_raindrops.") for name in done.stdout.split()}
     assert {"worker_classes.base", "worker_classes.threads"} <= names
     others = {"worker_classes.greenlets", "worker_classes.asgi", "worker_classes.tornado"}
-    assert not names & {*others, "counting.asgi", "counting.wsgi"}
+    assert not names & {*others, "counting.asgi", "counting.websocket", "counting.wsgi"}
