@@ -21,7 +21,6 @@ ELSEWHERE = {
     "cli/server.py": ("integration/test_status_command.py", "real servers are what it reads"),
     "cli/top/panels.py": ("cli/top/test_view.py", "the screen is what its parts are seen on"),
     "cli/top/rates.py": ("cli/top/test_model.py", "where two samples meet"),
-    "cli/top/screen.py": ("integration/test_top_command.py", "a real terminal is what it takes"),
     "cli/top/source.py": ("integration/test_top_command.py", "real servers are what it reads"),
     "cli/which.py": ("cli/test_status.py", "the commands are run as their users run them"),
     "conf.py": ("integration/test_shipped_config.py", "gunicorn is what reads it"),

@@ -6,6 +6,7 @@ import io
 import locale
 import os
 import shutil
+import signal
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -20,9 +21,55 @@ class Failed(Exception):
     """What a command cannot do, in one line for its user."""
 
 
+class Signalled(BaseException):
+    """A signal came that ends the command. A server goes on after an Exception that a request's
+    begin raises."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def end(number: int, _: object) -> None:
+    """Handle a signal that ends the command, in the main thread, wherever that is. The command is
+    ending then: later ones do nothing, or they would break off what it does at its end."""
+    ignore_endings()
+    raise KeyboardInterrupt if number == signal.SIGINT else Signalled(number)
+
+
+def ignore_endings() -> None:
+    """Ignore the signals that `end` handles. One may wait for its handler already; Python would
+    complain if it found SIG_IGN there."""
+    for number in _ENDING:
+        if signal.getsignal(number) is end:
+            signal.signal(number, _ignore)
+
+
+def _ignore(*_: object) -> None:
+    """Handle a signal."""
+
+
 def outcome(command: Callable[[], object]) -> int:
     """Run a command and return its exit status: 1 for an error, which is one line on stderr; 130
-    for Ctrl-C, as a shell expects; 0 for a closed pipe."""
+    for Ctrl-C and 128 and its number for another signal, as a shell has it; 0 for a closed pipe."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, end)
+        return _run(command)
+    except KeyboardInterrupt:
+        return 130
+    except Signalled as signalled:
+        return 128 + signalled.number
+    finally:
+        if signal.getsignal(signal.SIGINT) is end:
+            signal.signal(signal.SIGINT, before)
+
+
+def _run(command: Callable[[], object]) -> int:
     if sys.stdout is None:  # closed before the start
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that its encoding lacks
@@ -30,8 +77,6 @@ def outcome(command: Callable[[], object]) -> int:
     try:
         command()
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         _forget_output()
     except (OSError, Failed) as error:

@@ -17,7 +17,7 @@ from typing import Any
 from ..listeners import addresses
 from ..settings import load
 from . import arguments
-from .terminal import Failed, complain, outcome
+from .terminal import Failed, Signalled, complain, end, outcome
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -56,14 +56,6 @@ def run(args: argparse.Namespace) -> int:
     return outcome(partial(_serve, args))
 
 
-class _Terminated(BaseException):
-    """SIGTERM came. The server goes on after an Exception that a request's begin raises."""
-
-
-def _terminate(*_: object) -> None:
-    raise _Terminated
-
-
 def _serve(args: argparse.Namespace) -> None:
     from ..status.listener import StatusListener
     from ..watcher import Watcher
@@ -72,11 +64,10 @@ def _serve(args: argparse.Namespace) -> None:
     settings = load({"bind": args.listen}, {})
     listener = StatusListener(settings)
     watcher = Watcher(args.listeners, args.delay)
-    with contextlib.ExitStack() as stack:
+    with contextlib.suppress(Signalled), contextlib.ExitStack() as stack:
         stack.callback(listener.close)
         stack.callback(watcher.close)
-        signal.signal(signal.SIGTERM, _terminate)
-        stack.enter_context(contextlib.suppress(_Terminated))
+        signal.signal(signal.SIGTERM, end)
         try:
             listener.open()
         except OSError as error:

@@ -1,5 +1,6 @@
 """How the subcommands end, and how wide their lines are."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,42 @@ def test_output_that_is_not_there(redirect, status):
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=30)
     assert done.returncode == status
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == status
+
+
+INTERRUPTED_TWICE = """
+import atexit, os, signal, sys
+from gunicorn_raindrops.cli.terminal import outcome
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def command():
+    try:
+        interrupt()
+    finally:
+        interrupt()
+        print("ended")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+atexit.register(interrupt)
+sys.exit(outcome(command))
+"""
+
+
+def test_a_second_interrupt():
+    """One that comes while the command ends does nothing."""
+    code = [sys.executable, "-c", INTERRUPTED_TWICE]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(code, capture_output=True, text=True, cwd=root, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "ended\n", "")
+
+
+def test_the_handler_of_interrupts():
+    """Is the caller's again after a command that none has come to; one that is ignored stays so."""
+    for handler in (signal.default_int_handler, signal.SIG_IGN):
+        before = signal.signal(signal.SIGINT, handler)
+        try:
+            assert outcome(lambda: None) == 0
+            assert signal.getsignal(signal.SIGINT) is handler
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -46,6 +46,19 @@ from gunicorn_raindrops.cli.serving import Server
 Server.process_request = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
 """
 
+SIGNALLED_AT_ITS_END = """
+import atexit, os
+from gunicorn_raindrops import Watcher
+
+def come_again():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+
+close = Watcher.close
+Watcher.close = lambda watcher: (come_again(), close(watcher))
+atexit.register(come_again)
+"""
+
 
 def start(*arguments: str, first: str = "") -> subprocess.Popen[str]:
     program = PROGRAM.replace("signal.signal(", f"{first}signal.signal(", 1)
@@ -164,6 +177,15 @@ def test_terminated_in_a_request() -> None:
         with contextlib.closing(command.connect()) as connection:
             connection.request("GET", "/")
             assert command.wait() == 0
+
+
+@pytest.mark.parametrize(("sig", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_signals_while_it_ends(tmp_path: Path, sig: int, status: int) -> None:
+    """The first one ends it, and those that come meanwhile break nothing off."""
+    path = tmp_path / "watch.sock"
+    with watching("--listen", f"unix:{path}", first=SIGNALLED_AT_ITS_END) as command:
+        assert command.end(sig) == (status, "")
+        assert not path.exists()
 
 
 def resets(command: Command, name: str) -> None:

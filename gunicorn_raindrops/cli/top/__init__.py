@@ -32,14 +32,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what `add_parser`'s arguments say, and return the exit status: that of a shell's command
-    for a signal (128 and its number)."""
-    from .screen import Signalled
-
-    try:
-        return outcome(partial(_top, args))
-    except Signalled as signalled:
-        return 128 + signalled.number
+    """Do what `add_parser`'s arguments say, and return the exit status."""
+    return outcome(partial(_top, args))
 
 
 def _top(args: argparse.Namespace) -> None:

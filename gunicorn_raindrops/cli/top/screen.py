@@ -16,7 +16,7 @@ import termios
 import tty
 from typing import Any
 
-from ..terminal import Failed
+from ..terminal import Failed, Signalled, end, ignore_endings
 from .keys import Keys
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # another screen, without cursor and line breaks: xterm's
@@ -25,14 +25,6 @@ _CLEAR = "\x1b[0m\x1b[2J"
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _WAKING = (signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP)
-
-
-class Signalled(BaseException):
-    """A signal came that ends the command."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def check() -> None:
@@ -64,8 +56,8 @@ class Screen:
         """Take it over."""
         self._before = termios.tcgetattr(self._in)
         signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
-        handlers = dict.fromkeys(_ENDING, _end) | dict.fromkeys(_WAKING, self._note)
-        self._handlers = {number: signal.getsignal(number) for number in (*handlers, signal.SIGINT)}
+        handlers = dict.fromkeys(_ENDING, end) | dict.fromkeys(_WAKING, self._note)
+        self._handlers = {number: signal.getsignal(number) for number in _WAKING}
         try:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -76,9 +68,11 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave it as it was, whatever comes meanwhile."""
+        """Leave it as it was, whatever comes meanwhile. The command ends after this, so the signals
+        that would end it stay ignored."""
         try:
-            for number in self._handlers:
+            ignore_endings()
+            for number in _WAKING:
                 signal.signal(number, signal.SIG_IGN)
         finally:  # one may have come right then
             with contextlib.suppress(OSError, termios.error):  # it may be gone
@@ -166,7 +160,3 @@ class Screen:
         data = text.encode(errors="replace")
         while data:
             data = data[os.write(self._out, data) :]
-
-
-def _end(number: int, _: Any) -> None:
-    raise Signalled(number)
