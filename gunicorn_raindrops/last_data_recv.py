@@ -24,7 +24,8 @@ from .histogram import Histogram
 from .listeners.tcp_info import TCPInfo
 from .settings import Settings, load
 from .status import expose
-from .status.app import NOT_FOUND, Answer, StatusApp
+from .status.answers import NOT_FOUND, Answer
+from .status.app import StatusApp
 
 PATH = "/raindrops/last_data_recv"
 """Where the documentation of Ruby's raindrops puts it."""

@@ -84,7 +84,7 @@ FOLDERS = {
         {"thread", "expose", "history", "listener"},
         {"http"},
         {"app"},
-        {"access", "boundary", "gate", "page", "__init__"},
+        {"access", "answers", "boundary", "gate", "page", "__init__"},
     ],
     "exporters": [
         {"json", "text", "prometheus", "statsd"},

@@ -11,7 +11,8 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from .app import Answer, StatusApp
+from .answers import Answer
+from .app import StatusApp
 
 _log = logging.getLogger("gunicorn_raindrops")
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from .._native._scoreboard import ffi, lib
 from .access import Sender
-from .app import Answer, StatusApp
+from .answers import Answer
+from .app import StatusApp
 
 MAX_REQUEST = 8192  # bytes of request line and headers
 REQUEST_SECONDS = 2.0

@@ -22,7 +22,8 @@ from gunicorn_raindrops.exporters import text
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status import http
 from gunicorn_raindrops.status import thread as server
-from gunicorn_raindrops.status.app import Answer, StatusApp
+from gunicorn_raindrops.status.answers import Answer
+from gunicorn_raindrops.status.app import StatusApp
 from gunicorn_raindrops.status.listener import listen, new_socket
 from gunicorn_raindrops.status.thread import StatusServer
 
