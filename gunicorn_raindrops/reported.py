@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import listeners as kernel
-from .listeners import InetDiagSocket, ListenStats, addresses
+from .listeners import InetDiagSocket, ListenStats, addresses, tcp_info
 from .snapshot import Listener
 
 ACTIVE_AGE = 0.1  # seconds at most that a count of connections is good for
@@ -88,7 +88,7 @@ class Listeners:
         """Tell whether a listener of the server's own has TCP_DEFER_ACCEPT. The kernel then puts
         the last packet of each handshake off, and counts that as a drop."""
         try:
-            return kernel.defers_accept(self._descriptor(name))
+            return tcp_info.defers_accept(self._descriptor(name))
         except OSError:  # not ours, closed, or no TCP
             return False
 

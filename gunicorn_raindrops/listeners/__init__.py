@@ -21,7 +21,6 @@ import errno
 from collections.abc import Iterable
 from functools import lru_cache
 from operator import attrgetter
-from struct import unpack_from
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import addresses, queries, sock_diag, tcp_info
@@ -42,9 +41,6 @@ __all__ = [
 
 _UNKNOWN = unix_names.UNKNOWN
 _of_unix = attrgetter(*unix_names.Listener._fields[1:])
-_SO_MEMINFO = 55  # asm-generic/socket.h
-_TCP_DEFER_ACCEPT = 9  # linux/tcp.h; other systems have no such option, and may not name it
-_DROPS = 32  # SK_MEMINFO_DROPS u32s from the start, linux/sock_diag.h
 
 # What a kernel or a sandbox without unix_diag answers.
 _NO_DIAG = {errno.ENOENT, errno.EPERM, errno.EACCES, errno.ENOSYS}
@@ -195,26 +191,7 @@ def descriptor_stats(sock: Any) -> ListenStats:
     if sock.family == _socket.AF_UNIX:
         return ListenStats(None, None, None, None)
     queued, backlog = tcp_info.accept_queue(sock)
-    return ListenStats(None, queued, backlog, _dropped(sock))
-
-
-def defers_accept(sock: Any) -> bool:
-    """Tell whether a TCP listener, a socket object or a descriptor, has TCP_DEFER_ACCEPT set.
-
-    Raises:
-        OSError: it is no TCP socket.
-    """
-    if isinstance(sock, int):
-        return tcp_info.borrow(sock, defers_accept)
-    return bool(sock.getsockopt(_socket.IPPROTO_TCP, _TCP_DEFER_ACCEPT))
-
-
-def _dropped(sock: Any) -> int | None:
-    try:
-        found = sock.getsockopt(_socket.SOL_SOCKET, _SO_MEMINFO, 64)
-    except OSError:  # before Linux 4.12
-        return None
-    return unpack_from("=I", found, _DROPS)[0] if len(found) >= _DROPS + 4 else None
+    return ListenStats(None, queued, backlog, tcp_info.dropped(sock))
 
 
 # What is asked.

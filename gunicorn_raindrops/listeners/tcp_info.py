@@ -1,4 +1,5 @@
-"""What the kernel knows about one TCP socket: TCPInfo, the struct tcp_info of linux/tcp.h."""
+"""What the kernel knows about one TCP socket: TCPInfo, the struct tcp_info of linux/tcp.h, and what
+a listener's own socket has beside it."""
 
 from __future__ import annotations
 
@@ -26,6 +27,9 @@ _FORMATS = {"U8": "B", "U16": "H", "U32": "I", "U64": "Q"}
 _LARGEST = 1024  # more than any kernel's struct
 _TCP_LISTEN = 10  # net/tcp_states.h
 _QUEUE = Struct("=24xII")  # tcpi_unacked, tcpi_sacked
+_SO_MEMINFO = 55  # asm-generic/socket.h
+_DROPS = Struct("=32xI")  # SK_MEMINFO_DROPS u32s from the start, linux/sock_diag.h
+_TCP_DEFER_ACCEPT = 9  # linux/tcp.h; other systems have no such option, and may not name it
 
 # The last word was two u16 in Linux 6.18 and 6.19, and is bit-fields from 7.0 on; its length
 # does not tell which.
@@ -212,3 +216,23 @@ def accept_queue(sock: Any) -> tuple[int, int]:
     if raw[0] != _TCP_LISTEN:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return _QUEUE.unpack_from(raw)
+
+
+def dropped(sock: Any) -> int | None:
+    """Return how many packets a listener has dropped since it began; None before Linux 4.12."""
+    try:
+        found = sock.getsockopt(_socket.SOL_SOCKET, _SO_MEMINFO, 64)
+    except OSError:
+        return None
+    return _DROPS.unpack_from(found)[0] if len(found) >= _DROPS.size else None
+
+
+def defers_accept(sock: Any) -> bool:
+    """Tell whether a TCP listener, a socket object or a descriptor, has TCP_DEFER_ACCEPT set.
+
+    Raises:
+        OSError: it is no TCP socket.
+    """
+    if isinstance(sock, int):
+        return borrow(sock, defers_accept)
+    return bool(sock.getsockopt(_socket.IPPROTO_TCP, _TCP_DEFER_ACCEPT))
