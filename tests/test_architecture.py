@@ -94,6 +94,7 @@ FOLDERS = {
     "scoreboard": [
         {"app_counters", "claims"},
         {"board"},
+        {"memory"},
         {"reader", "reap"},
         {"exits", "history", "tally"},
         {"liveness"},

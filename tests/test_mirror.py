@@ -45,7 +45,7 @@ ELSEWHERE = {
     "looking/flight.py": ("looking/test_looker.py", "requests as they are looked at"),
     "looking/pools.py": ("looking/test_tasks.py", "a coroutine is what waits for a pool"),
     "looking/threads.py": ("looking/test_looker.py", "requests with a thread each"),
-    "scoreboard/layout.py": ("scoreboard/test_board.py", "damaged files, foreign ones, old ones"),
+    "scoreboard/layout.py": ("scoreboard/test_memory.py", "damaged files, foreign ones, old ones"),
     "status/answers.py": ("status/test_app.py", "answers are what the application gives"),
     "watcher/answers.py": ("watcher/test_watcher.py", "answers are what the application gives"),
     "watcher/pages.py": ("watcher/test_watcher.py", "as the answers"),

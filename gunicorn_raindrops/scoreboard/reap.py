@@ -55,7 +55,7 @@ class Reaper:
 
     def reap_all_but_ours(self, count: int) -> None:
         """Free each slot whose owner is not known to live in this process's PID namespace: to be
-        called by a process that has locked the file for itself, see `board.Scoreboard`."""
+        called by a process that has locked the file for itself, see `memory.BoardMemory`."""
         namespace = lib.grd_pid_namespace()
         words = ffi.new("struct grd_slot_record[]", count)
         for i in range(lib.grd_list(self._slots, count, words)):
