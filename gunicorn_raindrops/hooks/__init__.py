@@ -45,6 +45,7 @@ from .arbiter import (
     pre_fork,
     when_ready,
 )
+from .cfg import is_only_checked
 from .state import keywords, process
 from .worker import post_fork, post_request, post_worker_init, pre_request, worker_exit
 
@@ -109,19 +110,13 @@ def _take(namespace: Any, given: dict[str, Any]) -> None:
 
 
 def _put_into(namespace: MutableMapping[str, Any]) -> None:
-    if _is_only_checked(namespace):
+    if is_only_checked(namespace):
         _check_settings()
     for name in __all__:
         ours = globals()[name]
         theirs = namespace.get(name, ours)
         with contextlib.suppress(TypeError):  # gunicorn refuses it, and says so
             namespace[name] = wrapping.around(name, ours, _checked(name, theirs), process)
-
-
-def _is_only_checked(namespace: Mapping[str, Any]) -> bool:
-    """Tell whether gunicorn ends when it has read the conf, without running a hook."""
-    given = (*sys.argv, *os.environ.get("GUNICORN_CMD_ARGS", "").split())
-    return "--check-config" in given or namespace.get("check_config") is True
 
 
 def _check_settings() -> None:

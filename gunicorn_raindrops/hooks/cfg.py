@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gunicorn
 
 from .. import __version__
+from ..looking.frames import outwards
 from ..snapshot import Arbiter
 from ..worker_side import Push
 
@@ -36,3 +39,28 @@ def hides_peers(cfg: Any) -> str | None:
         return "proxy_protocol"
     speaks_uwsgi = "protocol" in cfg.settings and cfg.protocol == "uwsgi"
     return "the uwsgi protocol" if speaks_uwsgi else None
+
+
+def is_only_checked(conf: Mapping[str, Any]) -> bool:
+    """Tell, while gunicorn reads its conf, whether it ends after that, without running a hook.
+
+    Args:
+        conf: the conf's globals.
+    """
+    names = ("check_config", "print_config")
+    return any(_is_on(given.get(name)) for given in (conf, *_parsed()) for name in names)
+
+
+def _is_on(value: Any) -> bool:
+    """Tell what gunicorn makes of a switch."""
+    return str(value).strip().lower() == "true"
+
+
+def _parsed() -> Iterator[dict[str, Any]]:
+    """Yield what gunicorn has parsed of its command line and of GUNICORN_CMD_ARGS. It has read the
+    options of both, abbreviated ones too, and keeps them in variables of the method that reads the
+    conf until that is done: the conf comes before them."""
+    for frame in outwards(sys._getframe()):
+        if frame.f_code.co_name == "load_config":
+            found = frame.f_locals.values()
+            yield from (vars(value) for value in found if isinstance(value, Namespace))

@@ -137,27 +137,31 @@ def test_a_file_that_has_our_hooks(serve, tmp_path, how):
 
 
 @pytest.mark.parametrize(
-    ("gunicorn", "by", "way"),
+    ("gunicorn", "by", "option", "way"),
     [
-        ("current", "option", "shipped"),
-        ("23", "option", "install"),
-        ("current", "setting", "install"),
-        ("23", "variable", "shipped"),
+        ("current", "command line", "--check-config", "shipped"),
+        ("current", "command line", "--check", "install"),
+        ("current", "variable", "--print", "shipped"),
+        ("current", "conf", "", "install"),
+        ("23", "command line", "--print-config", "install"),
+        ("23", "command line", "--check", "shipped"),
+        ("23", "variable", "--check-config", "shipped"),
     ],
 )
-def test_a_check_of_the_config(gunicorn, tmp_path, by, way):
-    """`gunicorn --check-config`, which runs no hook, finds a wrong setting of ours."""
-    conf = "check_config = True\n" if by == "setting" else ""
+def test_a_check_of_the_config(gunicorn, tmp_path, by, option, way):
+    """`gunicorn --check-config`, which runs no hook, finds a wrong setting of ours; so does
+    `--print-config`, which implies it, and so do the abbreviations that gunicorn takes."""
+    conf = "check_config = True\n" if by == "conf" else ""
     if way == "install":
         conf += "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals())\n"
     (tmp_path / "gunicorn.conf.py").write_text(conf)
     command = [str(GUNICORNS[gunicorn].parent / "gunicorn"), "apps:app"]
     command += SHIPPED if way == "shipped" else []
     env = {**os.environ, "PYTHONPATH": str(APPS), "HOME": str(tmp_path)}
-    if by == "option":
-        command.append("--check-config")
+    if by == "command line":
+        command.append(option)
     elif by == "variable":
-        env["GUNICORN_CMD_ARGS"] = "--check-config"
+        env["GUNICORN_CMD_ARGS"] = option
     for bind, code in (("127.0.0.1:0", 0), ("nonsense", 1)):
         env["RAINDROPS_BIND"] = bind
         done = subprocess.run(
