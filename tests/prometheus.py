@@ -20,12 +20,19 @@ def needs_prometheus():
             pytest.skip(f"no {name}: apt-get install prometheus")
 
 
+def scraping(interval, *targets):
+    """Return a config that scrapes these HOST:PORT each `interval` seconds, as job gunicorn."""
+    every = f"{round(interval * 1000)}ms"
+    job = {"job_name": "gunicorn", "scrape_interval": every, "scrape_timeout": every}
+    return json.dumps({"scrape_configs": [{**job, "static_configs": [{"targets": targets}]}]})
+
+
 class Prometheus:
     """Use it in `with`; it has scraped all its targets then.
 
     Args:
         folder: for its config and its memory.
-        config: the text of its config file.
+        config: the text of its config file; JSON is YAML too.
         options: more of its command line.
     """
 

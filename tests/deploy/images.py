@@ -13,7 +13,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..integration.servers import children, eventually
+from ..integration.servers import eventually
+from ..processes import children
 
 LEFT_OUT = shutil.ignore_patterns("test", "idlelib", "tkinter", "__pycache__", "config-*", "*.a")
 PIP = (

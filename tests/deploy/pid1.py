@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from ..integration.servers import ROOT, WAIT, children, eventually
+from ..integration.servers import ROOT, WAIT, eventually
+from ..processes import children
 
 SYSTEMD = "/lib/systemd/systemd"
 USER = "www-data"

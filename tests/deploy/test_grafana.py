@@ -21,7 +21,7 @@ import pytest
 from gunicorn_raindrops.exporters.families import FAMILIES
 
 from ..integration.servers import ROOT, WAIT, eventually
-from ..prometheus import Prometheus
+from ..prometheus import Prometheus, scraping
 from .dashboards import DASHBOARD, label_queries, panels, queries, variables
 from .environment import NODE
 
@@ -168,15 +168,6 @@ def demo():
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-CONFIG = """
-scrape_configs:
-  - job_name: gunicorn
-    scrape_interval: 500ms
-    scrape_timeout: 500ms
-    static_configs: [{{targets: ["{0}"]}}]
-"""
-
-
 def is_answered(prometheus, query):
     """Tell whether there is a number: as a graph would ask, or a table."""
     if query.instant:
@@ -190,7 +181,7 @@ def is_answered(prometheus, query):
 def test_every_query_has_an_answer(demo, tmp_path):
     """Of each panel and of each variable, under the load of `make demo`; none is left out."""
     assert len(queries()) > 40
-    with Prometheus(tmp_path, CONFIG.format(demo)) as prometheus:
+    with Prometheus(tmp_path, scraping(0.5, demo)) as prometheus:
 
         def unanswered():
             return [query for query in queries() if not is_answered(prometheus, query)]

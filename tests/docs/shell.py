@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..processes import alive
 from .matching import agrees, has, says_something
 
 WAIT = 30.0
@@ -150,11 +151,11 @@ class Shell:
             command = f"make -o .venv/.built -C {shlex.quote(str(self.root))} demo"
         background = f"{command.removesuffix('&')} >{log} 2>&1 </dev/null &\necho $!"
         _, output = self._ask(background)
-        self.servers[program] = (int(output.split()[-1]), log)
+        pid = int(output.split()[-1])
+        self.servers[program] = (pid, log)
         until = time.monotonic() + WAIT
         while not (_serves(log.read_text()) and has(wanted, log.read_text())):
-            pid, log = self.servers[program]
-            if not _runs(pid) or time.monotonic() > until:
+            if not alive(pid) or time.monotonic() > until:
                 _expect(False, command, wanted, log.read_text())
             time.sleep(0.05)
 
@@ -166,7 +167,7 @@ class Shell:
                 # without the grace that requests of many seconds would have
                 os.kill(pid, signal.SIGQUIT if program == "gunicorn" else signal.SIGTERM)
             until = time.monotonic() + WAIT
-            while _runs(pid):
+            while alive(pid):
                 if time.monotonic() > until:
                     raise Wrong(f"{program} does not end:\n{log.read_text()}")
                 time.sleep(0.05)
@@ -202,7 +203,7 @@ class Shell:
         if _NOT_BEGUN.search(unheard):
             raise Wrong(f"in the background:\n{unheard}")
         for program, (pid, log) in self.servers.items():
-            if not _runs(pid):
+            if not alive(pid):
                 raise Wrong(f"{program} has ended by itself:\n{log.read_text()}")
 
 
@@ -225,12 +226,6 @@ def _expect(right: bool, command: str, wanted: list[str], got: str) -> None:
     if not right:
         page = "\n".join(wanted)
         raise Wrong(f"$ {command}\nthe page says:\n{page}\nit is:\n{got}")
-
-
-def _runs(pid: int) -> bool:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
 
 
 def _serves(log: str) -> bool:

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from ..processes import alive
 from .classes import HOLDING, IDS, PAIRS, among, each
-from .servers import Server, alive, connect, eventually
+from .servers import Server, connect, eventually
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids=IDS)

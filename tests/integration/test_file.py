@@ -11,8 +11,9 @@ import pytest
 
 from gunicorn_raindrops.scoreboard import layout
 
+from ..processes import alive
 from .classes import CLASSES
-from .servers import alive, eventually
+from .servers import eventually
 
 TICKS = 1.5  # seconds: each worker's status thread has touched its slot
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from ..processes import children, session
 from .load import Gate, Load, exact
-from .servers import WAIT, Background, Server, children, connect, eventually, rewrite, session
+from .servers import WAIT, Background, Server, connect, eventually, rewrite
 
 INSTALL = "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(){})\n"
 # gunicorn heeds WINCH only when it is a daemon, and does not become one where it finds this

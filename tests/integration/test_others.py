@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ..processes import alive
 from .classes import each
-from .servers import WAIT, alive, eventually, rewrite
+from .servers import WAIT, eventually, rewrite
 
 BASE = """
 import gunicorn_raindrops

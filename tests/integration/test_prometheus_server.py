@@ -10,20 +10,13 @@ import time
 
 import pytest
 
-from ..prometheus import Prometheus, needs_prometheus
+from ..processes import children
+from ..prometheus import Prometheus, needs_prometheus, scraping
 from .load import Load
-from .servers import WAIT, children, eventually
+from .servers import WAIT, eventually
 
 KILLS = 80
 WINDOW = 5  # seconds of a rate
-
-CONFIG = """
-scrape_configs:
-  - job_name: gunicorn
-    scrape_interval: 250ms
-    scrape_timeout: 250ms
-    static_configs: [{{targets: ["{0}:{1}"]}}]
-"""
 
 # A worker's processor time begins anew with the worker.
 COUNTERS = re.compile("gunicorn_(?!worker_cpu).*_(total|count|sum|bucket)")
@@ -69,7 +62,9 @@ def test_restarts_under_load(serve, tmp_path, background):
     args = ["--workers", "4", "--timeout", "600"]
     with serve(*args, tracebacks=None) as server:
         server.ready(4)
-        with Prometheus(tmp_path, CONFIG.format(*server.status_address)) as prometheus:
+        with Prometheus(
+            tmp_path, scraping(0.25, "{}:{}".format(*server.status_address))
+        ) as prometheus:
             with Load(server.address, rate=200):
                 kill(server, KILLS)
             server.ready(4)

@@ -28,9 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ..processes import alive
 from .classes import CLASSES, LIVING
 from .load import Gate, Load
-from .servers import BROKEN, GUNICORNS, SERVING, Server, alive, eventually
+from .servers import BROKEN, GUNICORNS, SERVING, Server, eventually
 from .test_clean import at_rest, descriptors, threads
 from .test_life import STAYS
 from .test_violence import Poll

@@ -17,7 +17,8 @@ import pytest
 
 from gunicorn_raindrops.counting import slots
 
-from .servers import APPS, BROKEN, WAIT, Server, alive, children, connect, eventually
+from ..processes import alive, children
+from .servers import APPS, BROKEN, WAIT, Server, connect, eventually
 from .test_exact import Client
 
 REQUESTS = 2000

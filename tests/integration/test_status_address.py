@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .servers import alive, connect, eventually, rewrite
+from ..processes import alive
+from .servers import connect, eventually, rewrite
 
 
 def uwsgi(**variables):

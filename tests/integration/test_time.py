@@ -9,9 +9,10 @@ import pytest
 
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from ..processes import children
 from ..schema import parsed
 from .classes import CLASSES, among
-from .servers import BROKEN, children, connect, eventually
+from .servers import BROKEN, connect, eventually
 
 NO_TIMEOUT = ["--timeout", "600"]
 

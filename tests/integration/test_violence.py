@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ..processes import children, is_reaped
 from .classes import CELL, PAIRS, among, each
-from .servers import BROKEN, children, connect, eventually, is_reaped
+from .servers import BROKEN, connect, eventually
 
 KILLS, FEWER = 200, 40
 # gunicorn 27's sync worker lingers for two seconds when it has aborted a request

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
+from ..processes import alive, children
 from ..schema import parsed
-from .servers import ROOT, alive, children, connect, eventually, rewrite
+from .servers import ROOT, connect, eventually, rewrite
 
 INSTALL = "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(){})\n"
 
