@@ -10,16 +10,13 @@ Nothing here knows gunicorn: a worker is a key.
 
 from __future__ import annotations
 
-import dataclasses
-import errno
 import os
-import socket
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from . import handover, sharing
-from .listeners import queries
+from .listeners import queries, tcp_info
 from .looking.stacks import Stacks
 from .sampler import Sampler
 from .scoreboard import exits
@@ -30,12 +27,11 @@ from .scoreboard.records import KillRecord
 from .settings import Settings
 from .snapshot import Arbiter
 from .status import app as status
-from .status.listener import StatusListener, same_port
+from .status.address import StatusAddress
 from .worker_side import Warn, WorkerSide
 
 KEPT = ("file", "max_workers")
 """Settings that are the scoreboard's own; it lasts as long as the server and its upgrades."""
-WHO_HAS_IT = " (`gunicorn-raindrops status` shows other servers, `ss -ltnxp` who listens)"
 
 
 class ArbiterSide:
@@ -59,12 +55,11 @@ class ArbiterSide:
         self.started = time.monotonic()
         self._warn = warn
         self._tell = tell
-        self._info = info
         self._board: Scoreboard | None = None
         self._claims: Claims | None = None
         self._wanted: int | None = None
         self.serves = True
-        self._listener: StatusListener | None = None
+        self._address = StatusAddress(warn, info)
         self._counters: UserCounters | None = None
         self._stacks: Stacks | None = None
         self._late: list[tuple[Warn, str]] = []
@@ -93,7 +88,7 @@ class ArbiterSide:
         side._share_counters(inherited.counters)
         sock = inherited.listener(settings.bind)
         if sock is not None:
-            side._listener = StatusListener(settings, sock, inherited.file())
+            side._address.inherit(settings, sock, inherited.file())
         return side
 
     # The scoreboard.
@@ -224,7 +219,7 @@ class ArbiterSide:
             board=self._board,
             claims_itself=claims is not None and worker not in claims.workers(),
             claim=claims.take(worker) if claims is not None else None,
-            listener=self._listener,
+            listener=self._address.listener,
             counters=self._counters,
             stacks=self._stacks,
         )
@@ -237,56 +232,37 @@ class ArbiterSide:
         Not before the application's listeners are open: where both want one address it is theirs.
         Not where no worker would answer.
         """
-        if self.settings.address is None or self._board is None or not self.serves:
-            return
-        if self._listener is None:
-            self._listener = StatusListener(self.settings)
-        if not self._listener.is_open and not self._try_to_open(self._listener):
-            return
-        if not self.settings.is_local and self.settings.token is None:
-            self._warn(
-                f"bind: {self.settings.bind} can be reached from other machines; set a token"
-            )
-        self._info("gunicorn-raindrops: status at %s", self._listener.url)
+        if self._is_served:
+            self._address.open(self.settings)
 
-    def _try_to_open(self, listener: StatusListener) -> bool:
-        try:
-            listener.open()
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            self._warn(
-                f"bind: {listener.bind} cannot be listened on: {error}; "
-                f"no status there until it can be{WHO_HAS_IT if taken else ''}"
-            )
-            return False
-        return True
+    @property
+    def _is_served(self) -> bool:
+        """Whether a worker would answer."""
+        return self._board is not None and self.serves
 
     def load(self) -> None:
         """Import what answers need, for all workers to share the pages. What the listeners need
         has been imported when they were tried."""
-        if self._listener is not None or self.settings.expose:
+        if self._address.listener is not None or self.settings.expose:
             with sharing.apart("prometheus_client"):
                 status.load()
 
     def stop(self, alone: bool) -> None:
         """Close the status address; `alone`: no other generation of this server listens on it."""
         self._tell_late()
-        if alone and self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        if alone:
+            self._address.close()
 
     def leave(self) -> None:
         """Close this process's copy of the status listener; the others go on with theirs."""
-        if self._listener is not None:
-            self._listener.sock.close()
-            self._listener = None
+        self._address.leave()
 
     def defer_accept(self, sockets: list[Any]) -> None:
         """Set TCP_DEFER_ACCEPT on the application's listeners as the settings say. An option that
         we have not set stays as it is."""
         if self.settings.defer_accept or self._defers_accept:
             self._defers_accept = self.settings.defer_accept
-            defer_accept(sockets, self._defers_accept)
+            tcp_info.defer_accept(sockets, self._defers_accept)
 
     # A HUP, and an upgrade.
 
@@ -302,30 +278,10 @@ class ArbiterSide:
         if old.counters != settings.counters:
             before = self._counters
             self._share_counters(lambda counters: counters.go_on_from(before))
-        if not self.serves:
+        if not self._is_served:
             self.stop(alone)
-        elif old.bind != settings.bind:
-            self._move(old, alone)
-        elif self._listener is None or not self._listener.is_open:  # perhaps free by now
-            self.open()
         else:
-            self._listener.set_mode(settings.mode)
-
-    def _move(self, old: Settings, alone: bool) -> None:
-        """Listen on the new status address; where that cannot be, go on with the old one."""
-        before, self._listener = self._listener, None
-        if before is not None and alone and same_port(old.address, self.settings.address):
-            before.close()
-            before = None
-        self.open()
-        if before is None:
-            return
-        if self._listener is not None and before.is_open and not self._listener.is_open:
-            self._listener.close()
-            self._listener = before
-            self.settings = dataclasses.replace(self.settings, bind=old.bind)
-        elif alone:
-            before.close()
+            self.settings = self._address.reload(old, settings, alone)
 
     def _warn_of_kept(self) -> None:
         """Warn of settings that differ from those which the scoreboard was made with."""
@@ -337,19 +293,6 @@ class ArbiterSide:
         """Return the variables by which the next arbiter finds what this one shares."""
         if self._board is None:
             return {}
-        listener = self._listener if self._listener and self._listener.is_open else None
         return handover.hand_over(
-            self._board,
-            self._kept,
-            listener=None if listener is None else listener.sock,
-            bind=self.settings.bind,
-            file=None if listener is None else listener.file,
-            counters=self._counters,
+            self._board, self._kept, listener=self._address.open_listener, counters=self._counters
         )
-
-
-def defer_accept(sockets: list[Any], on: bool) -> None:
-    """Have the kernel hand connections over together with their first data, or no longer."""
-    for sock in sockets:
-        if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_DEFER_ACCEPT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(on))

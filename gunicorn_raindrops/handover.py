@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from .environment import INHERITED
 from .scoreboard.app_counters import UserCounters
 from .scoreboard.board import Scoreboard
+from .status.listener import File, StatusListener
 
 _Result = TypeVar("_Result")
 _TOO_LARGE = 1 << 64  # for an inode
@@ -33,9 +34,7 @@ def hand_over(
     board: Scoreboard,
     kept: Mapping[str, Any],
     *,
-    listener: Any = None,
-    bind: str = "",
-    file: tuple[int, int] | None = None,
+    listener: StatusListener | None = None,
     counters: UserCounters | None = None,
 ) -> dict[str, str]:
     """Return the variables by which the next arbiter finds what this one shares.
@@ -46,17 +45,15 @@ def hand_over(
     Args:
         board: the scoreboard.
         kept: settings that it was made with.
-        listener: the status listener, a socket; None: there is none.
-        bind: the setting that the listener was opened for.
-        file: device and inode of a unix listener's file, if they are known.
+        listener: the status listener; None: there is none that is open.
         counters: the user's counters; None: there are none.
     """
     left: dict[str, Any] = {"pid": os.getppid(), "kept": dict(kept)}
     left["board"] = _offer(board.fileno())
     if listener is not None:
-        left["status"] = _offer(listener.fileno())
-        left["bind"] = bind
-        left["file"] = file
+        left["status"] = _offer(listener.sock.fileno())
+        left["bind"] = listener.bind
+        left["file"] = listener.file
     if counters is not None:
         left["counters"] = [_offer(fd) for fd in counters.descriptors()]
         left["shape"] = counters.shape()
@@ -83,7 +80,7 @@ class _Left:
     kept: dict[str, Any]
     status: _Named | None
     bind: str
-    file: tuple[int, int] | None
+    file: File | None
     counters: list[_Named]
     shape: Any
 
@@ -136,7 +133,7 @@ class Inherited:
         status = left.status
         return self._try(lambda: _with(status, stat.S_ISSOCK, use))
 
-    def file(self) -> tuple[int, int] | None:
+    def file(self) -> File | None:
         """Return device and inode of the status listener's file, if it has one that is known."""
         return None if self._left is None else self._left.file
 

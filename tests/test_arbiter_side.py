@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gunicorn_raindrops import Struct, WorkerGauge, arbiter_side
-from gunicorn_raindrops.arbiter_side import ArbiterSide, defer_accept
+from gunicorn_raindrops.arbiter_side import ArbiterSide
 from gunicorn_raindrops.counting.slots import BoardSlot
+from gunicorn_raindrops.listeners.tcp_info import defer_accept
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.snapshot import Arbiter
@@ -110,6 +111,8 @@ def test_no_shared_memory(start, monkeypatch):
     assert not side.worker_side("a").take_over(1, 1)
     side.release("a", (1, exits.KILLED))
     assert side.hand_over() == {}
+    reloaded(side, bind="127.0.0.1:0", counters=side.settings.counters)
+    assert side._address.listener is None
     assert len(start.warned) == 1
 
 
@@ -201,7 +204,7 @@ def connects(address):
 
 
 def port_of(side):
-    return side._listener.sock.getsockname()
+    return side._address.listener.sock.getsockname()
 
 
 def test_opening(start):
@@ -261,7 +264,7 @@ def test_moving(start, alone, tmp_path):
     old, new = (str(tmp_path / name) for name in ("old", "new"))
     side = start(bind=f"unix:{old}")
     side.open()
-    before = side._listener
+    before = side._address.listener
     reloaded(side, alone, bind=f"unix:{new}")
     assert connects(new)
     assert connects(old) is not alone
@@ -274,7 +277,7 @@ def test_moving_to_nowhere(start, tmp_path):
     side = start(bind=f"unix:{path}")
     side.open()
     reloaded(side)
-    assert side._listener is None
+    assert side._address.listener is None
     assert not path.exists()
 
 

@@ -81,8 +81,8 @@ FOLDERS = {
         {"outcome", "__init__"},
     ],
     "status": [
-        {"thread", "expose", "history", "listener"},
-        {"http"},
+        {"address", "thread", "expose", "history"},
+        {"http", "listener"},
         {"app"},
         {"access", "answers", "boundary", "gate", "page", "__init__"},
     ],

@@ -53,6 +53,11 @@ def as_child(fork, left, part):
     fork(child).check()
 
 
+def opened(sock):
+    """Return as much of a status listener as is handed over."""
+    return SimpleNamespace(sock=sock, bind=BIND, file=None)
+
+
 def test_the_scoreboard_goes_on(fork, board):
     """The next arbiter has the same memory, and knows with which settings it was made. The
     variable is gone, and the descriptor is not inherited any further."""
@@ -97,7 +102,7 @@ def test_the_status_listener(fork, board, bind):
                     os.fstat(listener.fileno())
                 listener.detach()
 
-        as_child(fork, lambda: hand_over(board, KEPT, listener=listener, bind=BIND), part)
+        as_child(fork, lambda: hand_over(board, KEPT, listener=opened(listener)), part)
 
 
 @pytest.mark.parametrize("struct", [Stats, Others])
@@ -229,7 +234,7 @@ def test_a_scoreboard_that_cannot_be_used(fork):
         fd = os.memfd_create("foreign")
         foreign = SimpleNamespace(fileno=lambda: fd)
         counters = UserCounters(stats, 3)
-        environ = hand_over(foreign, KEPT, listener=listener, bind=BIND, counters=counters)
+        environ = hand_over(foreign, KEPT, listener=opened(listener), counters=counters)
         environ_left.append(environ[INHERITED])
         return environ
 
@@ -278,5 +283,5 @@ def test_a_descriptor_that_is_something_else(fork, board, what):
                 os.fstat(listener.fileno())
             listener.detach()
 
-    as_child(fork, lambda: hand_over(board, KEPT, listener=listener, bind=BIND), part)
+    as_child(fork, lambda: hand_over(board, KEPT, listener=opened(listener)), part)
     listener.close()

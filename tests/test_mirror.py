@@ -46,6 +46,7 @@ ELSEWHERE = {
     "looking/pools.py": ("looking/test_tasks.py", "a coroutine is what waits for a pool"),
     "looking/threads.py": ("looking/test_looker.py", "requests with a thread each"),
     "scoreboard/layout.py": ("scoreboard/test_memory.py", "damaged files, foreign ones, old ones"),
+    "status/address.py": ("test_arbiter_side.py", "an arbiter's side is what opens and moves it"),
     "status/answers.py": ("status/test_app.py", "answers are what the application gives"),
     "watcher/answers.py": ("watcher/test_watcher.py", "answers are what the application gives"),
     "watcher/pages.py": ("watcher/test_watcher.py", "as the answers"),

@@ -13,9 +13,9 @@ from gunicorn import arbiter as gunicorn_arbiter
 from gunicorn.glogging import Logger
 
 from .. import unpatched
-from ..arbiter_side import defer_accept
 from ..counting import attached
 from ..counting.queue_header import QueueHeader
+from ..listeners import tcp_info
 from ..scoreboard import exits
 from ..worker_classes import strategy_for
 from ..worker_classes.base import Strategy, before, error_now
@@ -89,7 +89,7 @@ def post_worker_init(worker: Any) -> None:
     counting.watch_signals(functools.partial(_leave, worker, None))
     mine.look_with(counting.finder(worker), tell)
     if worker.cfg.reuse_port and mine.settings.defer_accept:
-        defer_accept(worker.sockets, True)  # the listeners are this worker's own
+        tcp_info.defer_accept(worker.sockets, True)  # the listeners are this worker's own
     attached.ready()
 
 

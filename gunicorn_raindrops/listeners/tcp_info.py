@@ -236,3 +236,11 @@ def defers_accept(sock: Any) -> bool:
     if isinstance(sock, int):
         return borrow(sock, defers_accept)
     return bool(sock.getsockopt(_socket.IPPROTO_TCP, _TCP_DEFER_ACCEPT))
+
+
+def defer_accept(socks: list[Any], on: bool) -> None:
+    """Have the kernel hand connections over together with their first data, or no longer: those of
+    TCP listeners; on other systems than Linux nothing is done."""
+    for sock in socks:
+        if sock.family != _socket.AF_UNIX and hasattr(_socket, "TCP_DEFER_ACCEPT"):
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_DEFER_ACCEPT, int(on))
