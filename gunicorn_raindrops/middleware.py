@@ -10,7 +10,6 @@ application, on a thread or loop of its server: one must be free.
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
+from .after_fork import why_alone
 from .counting import asgi, slots, websocket, wsgi
 from .looking import watched
 from .looking.calls import OfCall
@@ -190,22 +190,16 @@ def _in_slots(
     return slots.BoardSlotOfProcess(board, holds), take
 
 
-def _loop_runs() -> bool:
-    """Tell whether an event loop runs in this thread: no server forks after that. Starlette makes
-    what add_middleware was given there, at the first request."""
-    events = sys.modules.get("asyncio.events")
-    return events is not None and events._get_running_loop() is not None
+_warned: set[int] = set()
+"""Processes that were warned of counting alone."""
 
 
 def _open(settings: Settings, warn: Warn) -> Scoreboard:
     if settings.file is None:
-        if multiprocessing.parent_process() is not None:
-            warn("this process was spawned: without a file it counts its own requests alone")
-        elif _loop_runs():
-            warn(
-                "made while an event loop runs, so after any fork: without a file it counts the "
-                "requests of its own process alone"
-            )
+        alone = why_alone()
+        if alone is not None and os.getpid() not in _warned:
+            _warned.add(os.getpid())
+            warn(alone)
         return Scoreboard(settings.max_workers)
     try:
         return slots.share(settings.max_workers, settings.file)

@@ -1006,9 +1006,10 @@ def test_asgi_token_and_head():
 
 
 @pytest.mark.parametrize("middleware", [Middleware, ASGIMiddleware])
-def test_made_while_an_event_loop_runs(middleware, caplog, tmp_path):
+def test_made_while_an_event_loop_runs(middleware, caplog, tmp_path, monkeypatch):
     """As by Starlette's add_middleware, at the first request: each process would count alone, so
-    there is a warning, unless a file makes them one."""
+    there is one warning, unless a file makes them one."""
+    monkeypatch.setattr("gunicorn_raindrops.middleware._warned", set())
 
     async def make(**keywords):
         middleware(lambda *args: None, **keywords)
@@ -1016,6 +1017,7 @@ def test_made_while_an_event_loop_runs(middleware, caplog, tmp_path):
     asyncio.run(make(file=str(tmp_path / "shared")))
     middleware(lambda *args: None)
     assert caplog.messages == []
+    asyncio.run(make())
     asyncio.run(make())
     (message,) = caplog.messages
     assert "event loop" in message

@@ -8,6 +8,7 @@ here, each in a small prefork of the tests' own; uWSGI), and servers that spawn 
 import collections
 import functools
 import os
+import re
 import signal
 import socket
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from gunicorn_raindrops.counting import slots
 
-from ..processes import alive, children
+from ..processes import alive
 from .servers import APPS, BROKEN, WAIT, Server, connect, eventually
 from .test_exact import Client
 
@@ -221,10 +222,45 @@ def test_uwsgi_still_sends_files_itself(tmp_path):
         assert server.settled()["responses"]["2xx"] == 1
 
 
-def test_spawned_without_a_file_warns(tmp_path):
-    """Workers that share nothing say so, instead of counting alone in silence."""
-    server = Foreign(tmp_path, "uvicorn")
-    del server.env["COUNTED_FILE"]
+@pytest.mark.parametrize("kind", ["uvicorn", "hypercorn", "uwsgi"])
+def test_made_after_the_fork_warns(tmp_path, kind):
+    """Workers that share nothing say so, once each, instead of counting alone in silence."""
+    server = Foreign(tmp_path, kind)
+    server.command = ["2" if part == "4" else part for part in server.command]
+    server.env.pop("COUNTED_FILE", None)
+    if kind == "uwsgi":
+        server.command.append("--lazy-apps")
     with server:
-        server.logged("this process was spawned: without a file")
-        eventually(lambda: len(children(server.pid)) >= 4, "workers")
+        warns_in_each(server, 2, {"uwsgi": "uWSGI"}.get(kind, kind))
+
+
+def warns_in_each(server, workers, name):
+    """Wait until so many workers have said so; it is said no second time."""
+    line = rf"made in a worker of {name}, after the fork: without a file"
+
+    def warnings():
+        return len(re.findall(line, "\n".join(server.log)))
+
+    eventually(lambda: warnings() >= workers, lambda: "\n".join(server.log))
+    assert warnings() == workers
+
+
+@pytest.mark.parametrize("args", [(), ("--threads", "2", "--preload")])
+def test_made_in_a_worker_of_gunicorn_s_warns(serve, args):
+    """Also under gunicorn, where each worker imports the application; with `preload_app` only of
+    what is made at a request."""
+    app = "late:app" if args else "counted_wsgi:app"
+    with serve("--workers", "2", *args, conf=None, app=app, bind=["127.0.0.1:0"]) as server:
+        server.logged("Booting worker")
+        if args:
+            assert server.get("/")[0] == 200
+        warns_in_each(server, 1 if args else 2, "gunicorn")
+
+
+def test_one_process_is_not_warned_of(tmp_path):
+    """uvicorn without workers is alone, whenever the middleware is made."""
+    server = Foreign(tmp_path, "uvicorn")
+    server.command[3:] = ["--log-level", "error", "late:asgi"]
+    with server:
+        assert server.status()["requests"] == 0
+    assert not [line for line in server.log if "gunicorn-raindrops" in line]
