@@ -91,7 +91,13 @@ SIGNS = [
     "X-Amzn-Trace-Id", "X-Amz-Cf-Id", "Fly-Client-IP", "DO-Connecting-IP", "X-Remote-IP",
     "X-Remote-Addr", "X-Originating-IP", "X-ProxyUser-IP", "WL-Proxy-Client-IP", "X-Varnish",
     "X-Sucuri-ClientIP", "X-Original-URI", "X-Request-Start", "X-Queue-Start", "Max-Forwards",
-    "Surrogate-Capability", "X-Scheme",
+    "Surrogate-Capability", "X-Scheme", "X-Nginx-Proxy", "X-Accel-Mapping", "X-Sendfile-Type",
+    "X-ARR-LOG-ID", "X-ARR-SSL", "X-SSL-Client-Cert", "SSL-Client-Verify", "X-Client-Cert",
+    "Client-Cert", "Client-Cert-Chain", "X-TLS-Client-Cert", "Remote-User", "X-Remote-User",
+    "X-Auth-Request-Email", "X-Goog-Authenticated-User-Email", "X-Cloud-Trace-Context",
+    "X-MS-Client-Principal", "X-Kong-Request-Id", "X-NF-Client-Connection-IP", "X-Src-IP",
+    "Tailscale-User-Login", "X-Ingress-Path", "X-Rewrite-URL", "X-Script-Name", "X-HTTPS",
+    "X-Iinfo",
 ]  # fmt: skip
 
 
