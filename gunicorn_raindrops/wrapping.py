@@ -7,6 +7,7 @@ that is ours already stays as it is, so a conf that builds on another one counts
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, Protocol, TypeVar
 
 from .worker_classes.base import Strategy, error_now
@@ -102,3 +103,9 @@ def _triple(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[.
 
 # gunicorn refuses a hook that does not name its arguments.
 _BOTH = {1: _single, 2: _pair, 3: _triple}
+_WRAPPERS = {make(len, len).__code__ for make in _BOTH.values()}
+
+
+def is_around_hooks(code: CodeType) -> bool:
+    """Tell whether code is that of a function which calls a hook of ours and one of the user's."""
+    return code in _WRAPPERS

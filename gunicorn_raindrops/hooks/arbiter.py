@@ -45,9 +45,14 @@ os.register_at_fork(after_in_child=_leave_in_child)
 
 
 def _is_gunicorns_fork() -> bool:
-    """Tell whether gunicorn forks a worker, or the next arbiter, which are to have the address."""
-    stack = traceback.walk_stack(sys._getframe())
-    return any(frame.f_code.co_name in ("spawn_worker", "reexec") for frame, _ in stack)
+    """Tell whether gunicorn forks a worker, or the next arbiter, which are to have the address. It
+    calls hooks of the user's on its way there, and these may fork as well."""
+    for frame, _ in traceback.walk_stack(sys._getframe()):
+        if wrapping.is_around_hooks(frame.f_code):
+            return False
+        if frame.f_code.co_name in ("spawn_worker", "reexec"):
+            return True
+    return False
 
 
 def on_starting(server: Any) -> None:

@@ -216,7 +216,7 @@ def refused(address):
 HELPER = """
 import os, time, gunicorn_raindrops
 
-def when_ready(server):
+def {hook}:
     pid = os.fork()
     if pid:
         return server.log.info("a helper: %d", pid)
@@ -226,9 +226,12 @@ gunicorn_raindrops.hooks.install(globals())
 """
 
 
-def test_a_child_of_the_arbiter_does_not_keep_the_address(serve, gunicorn):
-    """A helper that a user's hook has forked lives on; nobody can connect any more."""
-    with serve("--workers", "1", conf=HELPER, gunicorn=gunicorn) as server:
+@pytest.mark.parametrize(
+    "hook", ["when_ready(server)", "pre_fork(server, worker)", "post_fork(server, worker)"]
+)
+def test_a_helper_does_not_keep_the_address(serve, gunicorn, hook):
+    """One that a user's hook has forked lives on; nobody can connect any more."""
+    with serve("--workers", "1", conf=HELPER.format(hook=hook), gunicorn=gunicorn) as server:
         server.ready(1)
         helper = int(server.logged(r"a helper: (\d+)")[1])
         for pid in (server.pid, *(pid for pid in server.workers() if pid != helper)):
