@@ -45,6 +45,12 @@ def is_ours(hook: Any) -> bool:
     return getattr(hook, _MARK, None) is hook
 
 
+def is_from_ours(hook: Any) -> bool:
+    """Tell whether a hook is one of ours, or wraps one by functools.wraps."""
+    marked = getattr(hook, _MARK, None)
+    return marked is not None and is_ours(marked)
+
+
 def around(name: str, ours: Callable[..., Any], theirs: Any, process: Process) -> Any:
     """Return a hook that runs both, or the user's as it is where that is ours already."""
     if theirs is ours or is_ours(theirs):

@@ -59,7 +59,7 @@ FOLDERS = {
     "hooks": [
         {"__init__"},
         {"arbiter", "worker"},
-        {"cfg", "state"},
+        {"cfg", "replaced", "state"},
     ],
     "worker_classes": [
         {"__init__", "tornado", "pywsgi"},

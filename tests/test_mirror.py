@@ -38,6 +38,7 @@ ELSEWHERE = {
     "exporters/text.py": ("exporters/test_json.py", "both formats of one snapshot, side by side"),
     "hooks/arbiter.py": ("hooks/test_hooks.py", "the hooks are called as gunicorn calls them"),
     "hooks/cfg.py": ("hooks/test_hooks.py", "as the hooks"),
+    "hooks/replaced.py": ("hooks/test_hooks.py", "as the hooks"),
     "hooks/state.py": ("hooks/test_hooks.py", "as the hooks"),
     "hooks/worker.py": ("hooks/test_hooks.py", "as the hooks"),
     "listeners/sock_diag.py": ("listeners/test_listeners.py", "its tables are what is read there"),

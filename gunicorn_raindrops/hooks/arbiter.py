@@ -20,7 +20,7 @@ from ..scoreboard import board as scoreboard
 from ..scoreboard import exits
 from ..scoreboard.claims import Ended
 from ..worker_classes import strategy_for
-from . import cfg
+from . import cfg, replaced
 from .state import guard, keywords, process, warn
 
 _CONF = __name__.partition(".")[0] + ".conf"
@@ -91,27 +91,37 @@ def _start(server: Any, chosen: settings.Settings) -> None:
 
 
 def _start_late(server: Any, chosen: settings.Settings) -> None:
-    """Start while the server runs: the hooks first appeared at a HUP."""
+    """Start while the server runs: the hooks first appeared at a HUP, or our `on_starting` was
+    replaced."""
     _start(server, chosen)
+    _warn_of_replaced(server)
     if process.arbiter is not None:
-        process.arbiter.serves = _is_known(server)
+        process.arbiter.serves = _is_served(server)
         process.arbiter.open()
 
 
 @guard
 def _warn_of_replaced(server: Any) -> None:
-    """Warn of hooks that gunicorn will not call: an agent has put its own on the Config class,
-    where they hide the settings."""
-    settings_ = server.cfg.settings
-    names = [
-        name for name in wrapping.ARITIES if getattr(server.cfg, name) is not settings_[name].get()
-    ]
+    """Warn of hooks that gunicorn will not call, since other code has replaced them."""
+    strategy = strategy_for(server.worker_class)
+    _warn_of(
+        server,
+        replaced.on_class(server.cfg),
+        "replaced on gunicorn's Config class by other code",
+        "",
+    )
+    _warn_of(
+        server,
+        replaced.in_conf(server.cfg, has_hooks=strategy is not None and strategy.has_hooks),
+        "the conf defines its own after ours",
+        "; call gunicorn_raindrops.hooks.install(globals()) in its last line",
+    )
+
+
+def _warn_of(server: Any, names: list[str], why: str, advice: str) -> None:
     if names:
-        warn(
-            server.log,
-            f"{', '.join(names)}: replaced on gunicorn's Config class by other code; "
-            "what our hooks of these names do is missing",
-        )
+        missing = "what our hooks of these names do is missing"
+        warn(server.log, f"{', '.join(names)}: {why}; {missing}{advice}")
 
 
 @guard
@@ -128,9 +138,9 @@ def on_reload(server: Any) -> None:
         _start_late(server, chosen)
     elif (arbiter := mine()) is not None:
         process.warned.clear()
-        arbiter.serves = _is_known(server)
+        arbiter.serves = _is_served(server)
         arbiter.reload(chosen, alone=_is_alone(server))
-    _warn_of_replaced(server)
+        _warn_of_replaced(server)
     _warn_of_hidden_peers(server)
     _try_listeners(server)
     _share()
@@ -167,13 +177,20 @@ def _is_alone(server: Any) -> bool:
 def when_ready(server: Any) -> None:
     """Open the status address, and try the listeners once: a failure is warned of here, not by
     every worker anew."""
+    if process.arbiter is None:
+        _start_late(server, settings.load(keywords, os.environ))
     arbiter = mine()
     if arbiter is not None:
-        arbiter.serves = _is_known(server)
+        arbiter.serves = _is_served(server)
         arbiter.open()
     _warn_of_hidden_peers(server)
     _try_listeners(server)
     _share()
+
+
+def _is_served(server: Any) -> bool:
+    """Tell whether the workers will answer on the status address."""
+    return _is_known(server) and replaced.is_called(server.cfg, "post_worker_init")
 
 
 def _is_known(server: Any) -> bool:

@@ -19,7 +19,7 @@ from ..listeners import tcp_info
 from ..scoreboard import exits
 from ..worker_classes import strategy_for
 from ..worker_classes.base import Strategy, before, error_now
-from . import cfg
+from . import cfg, replaced
 from .state import guard, process, warn
 
 HEARTBEAT = 1.0  # seconds
@@ -29,6 +29,10 @@ MOST_LATE = 100  # warnings that wait for a heartbeat
 @guard
 def post_fork(server: Any, worker: Any) -> None:
     """Take over the slot that the arbiter claimed, and watch for the worker's end."""
+    _enter(worker)
+
+
+def _enter(worker: Any) -> None:
     arbiter, strategy = process.arbiter, strategy_for(type(worker))
     if arbiter is None:
         return
@@ -68,6 +72,7 @@ def post_worker_init(worker: Any) -> None:
     if process.is_wrapped:
         return
     process.is_wrapped = True
+    _enter(worker)  # unless `post_fork` has: other code may have replaced it
     mine, strategy = process.worker, strategy_for(type(worker))
     if mine is None or strategy is None:
         process.strategy = Strategy()
@@ -82,7 +87,10 @@ def post_worker_init(worker: Any) -> None:
         worker.timeout = min(worker.timeout or HEARTBEAT, HEARTBEAT)  # how long sync waits at most
     exposes = mine.settings.expose and cfg.hides_peers(worker.cfg) is None
     header = QueueHeader(worker.cfg.forwarded_allow_ips) if mine.settings.queue_header else None
-    counting = process.strategy = strategy(header)
+    counting = strategy(header)
+    # without one of the two, all that is begun would be in flight for ever
+    pair = replaced.is_called(worker.cfg, "pre_request", "post_request")
+    process.strategy = counting if pair else Strategy()
     if not counting.has_hooks:
         _put_back(worker.cfg)
     counting.wrap(worker, app if exposes else None)

@@ -26,7 +26,7 @@ from gunicorn.workers.sync import SyncWorker
 import gunicorn_raindrops
 from gunicorn_raindrops import conf, hooks
 from gunicorn_raindrops.counting import attached, request
-from gunicorn_raindrops.hooks import state
+from gunicorn_raindrops.hooks import replaced, state
 from gunicorn_raindrops.hooks import worker as worker_hooks
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
@@ -210,6 +210,43 @@ def test_a_conf_on_a_conf(calls):
     assert {name for name in hooks.__all__ if conf[name] is not base[name]} == {"child_exit"}
     assert conf["child_exit"] is not wrapped
     assert state.keywords == {"token": "conf"}
+
+
+def by_hand(server):
+    hooks.on_exit(server)
+
+
+def closed_over(ours):
+    return lambda server: ours(server)
+
+
+class Called:
+    def __call__(self, server):
+        """Nobody knows what it calls."""
+
+
+@pytest.mark.parametrize(
+    ("hook", "is_missing"),
+    [
+        (hooks.on_exit, False),
+        (by_hand, False),
+        (closed_over(hooks.on_exit), False),
+        (closed_over(print), True),
+        (functools.partial(by_hand), False),
+        (functools.wraps(hooks.on_exit)(closed_over(print)), False),
+        (Called(), False),
+        (Called().__call__, True),
+        (lambda server: None, True),
+    ],
+)
+def test_a_hook_in_place_of_ours(hook, is_missing):
+    """One that calls ours is none in its place."""
+    names = ("on_exit", *hooks.__all__)
+    found = {name: getattr(hooks, name) for name in names} | {"on_exit": hook}
+    cfg = SimpleNamespace(
+        settings={name: SimpleNamespace(get=lambda hook=hook: hook) for name, hook in found.items()}
+    )
+    assert replaced.in_conf(cfg, has_hooks=True) == ["on_exit"] * is_missing
 
 
 @pytest.mark.parametrize("name", ["when_ready", "on_reload", "pre_fork", "child_exit", "on_exit"])
@@ -826,7 +863,6 @@ def test_before_the_start():
     server.log, server.worker_class, server.pid, server.LISTENERS = log, SyncWorker, 1, []
     server.reexec_pid = server.master_pid = 0
     for name in (
-        "when_ready",
         "post_fork",
         "post_worker_init",
         "pre_exec",

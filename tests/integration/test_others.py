@@ -113,6 +113,36 @@ def test_another_hook_replaced(serve, gunicorn, name):
         assert name in warning
 
 
+TOO_EARLY = """
+from gunicorn_raindrops.hooks import *
+def {name}({arguments}): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "requests"),
+    [
+        ("on_starting", "server", 3),
+        ("post_fork", "server, worker", 3),
+        ("post_request", "worker, req", 0),
+        ("post_worker_init", "worker", None),
+    ],
+)
+def test_a_conf_with_hooks_below_ours(serve, name, arguments, requests):
+    """gunicorn calls the conf's alone, and one warning says so. What can be done without ours is
+    done; no request is in flight for ever, and no address is announced that nobody answers on."""
+    conf = TOO_EARLY.format(name=name, arguments=arguments)
+    with serve("--workers", "1", conf=conf) as server:
+        assert [server.get("/") for _ in range(3)] == [(200, b"hello\n")] * 3
+        if requests is None:
+            assert "status at" not in "".join(server.log)
+        else:
+            status = server.settled()
+            assert (status["requests"], status["calling"], status["writing"]) == (requests, 0, 0)
+        (warning,) = server.warnings()
+        assert f" {name}: the conf defines its own after ours" in warning
+
+
 INTERRUPTED = """
 import signal
 from gunicorn.config import Config
