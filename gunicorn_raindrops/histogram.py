@@ -1,6 +1,6 @@
 """A histogram of durations in shared memory: `Histogram`.
 
-Who owns the memory, and what fork does to it: as in `shm`. Every process that forks from the
+Who owns the memory, and what fork does to it: as in `raindrops`. Every process that forks from the
 creator, and any of their threads, may record at any time. A record is a handful of atomic
 additions, none of which ever waits; it takes no lock, so a killed process takes none along. At
 most it leaves the one record that it was in the middle of in the sum and not in the count.

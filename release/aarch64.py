@@ -20,8 +20,8 @@ from debian import FOLDER, KEYRING, ROOT, arm64, run
 
 QEMU = "qemu-aarch64-static"
 NEEDED = ["pytest", "hypothesis", "fastjsonschema"]
-TESTS = ["tests/test_shm.py", "tests/test_struct.py", "tests/test_histogram.py", "tests/native",
-         "tests/scoreboard"]  # fmt: skip
+TESTS = ["tests/test_raindrops.py", "tests/test_shm.py", "tests/test_histogram.py",
+         "tests/native", "tests/scoreboard"]  # fmt: skip
 STAT, UNKNOWN_TO_QEMU = b"/proc/%u/stat", b"/proC/%u/stat"
 LEFT_OUT = {
     "tests/test_histogram.py::test_merging_is_recording_into_one": "slower than its deadline",

@@ -27,7 +27,7 @@ TESTS = [
 # What could differ most from Python to Python: native code, coroutines, frames.
 QUICK = [[*AT_ONCE, "-m", "not once", "tests/native", "tests/counting", "tests/worker_classes",
           "tests/scoreboard/test_board.py", "tests/scoreboard/test_memory.py",
-          "tests/test_shm.py"], *TESTS[1:]]  # fmt: skip
+          "tests/test_raindrops.py", "tests/test_shm.py"], *TESTS[1:]]  # fmt: skip
 
 
 def main() -> int:

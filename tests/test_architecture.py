@@ -31,6 +31,7 @@ ROOMS = [
     {"processes", "scoreboard", "settings"},
     {"listeners"},
     {"after_fork", "environment", "histogram", "shm"},
+    {"raindrops"},
     {"distribution", "mapping", "sharing", "unpatched"},
     {"_native"},
 ]
