@@ -36,11 +36,6 @@ ELSEWHERE = {
     ),
     "exporters/figures.py": ("exporters/test_prometheus.py", "as the table"),
     "exporters/text.py": ("exporters/test_json.py", "both formats of one snapshot, side by side"),
-    "hooks/arbiter.py": ("hooks/test_hooks.py", "the hooks are called as gunicorn calls them"),
-    "hooks/cfg.py": ("hooks/test_hooks.py", "as the hooks"),
-    "hooks/replaced.py": ("hooks/test_hooks.py", "as the hooks"),
-    "hooks/state.py": ("hooks/test_hooks.py", "as the hooks"),
-    "hooks/worker.py": ("hooks/test_hooks.py", "as the hooks"),
     "listeners/sock_diag.py": ("listeners/test_listeners.py", "its tables are what is read there"),
     "looking/families.py": ("looking/test_tasks.py", "tasks are what has a family"),
     "looking/flight.py": ("looking/test_looker.py", "requests as they are looked at"),
@@ -55,7 +50,7 @@ ELSEWHERE = {
     "worker_classes/asgi.py": ("worker_classes/test_worker_classes.py", "one test for all classes"),
     "worker_classes/threads.py": ("worker_classes/test_worker_classes.py", "one for all classes"),
     "reported.py": ("test_sampler.py", "a snapshot is where they are seen"),
-    "wrapping.py": ("hooks/test_hooks.py", "`install` wraps"),
+    "wrapping.py": ("hooks/test_wrapping.py", "hooks are what it wraps"),
 }
 
 
