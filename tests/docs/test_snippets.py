@@ -223,6 +223,14 @@ def test_a_page_that_is_right(written):
     assert (status, output) == (0, "4 blocks ran, with 8 commands\n"), output
 
 
+@isolated
+def test_what_is_over_is_begun_once_more(written):
+    """A busy machine takes longer for the commands of a page than its requests do."""
+    slow = RIGHT.replace("$ gunicorn-raindrops status", "$ sleep 3\n$ gunicorn-raindrops status")
+    status, output = run(written(slow))
+    assert (status, output) == (0, "4 blocks ran, with 9 commands\n"), output
+
+
 def test_output_is_compared():
     """Any number is any other, but 0; `...` is anything."""
     assert agrees(["queued: 4", "took 3.2s...34M"], "queued: 12\ntook 11ms, rss   980K\n")
