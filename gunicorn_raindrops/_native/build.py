@@ -64,4 +64,4 @@ scoreboard = module(
     KEEP_THE_GIL,
     ("layout",),
 )
-diag = module("_diag", ["inet_diag", "usage"], ["process"])
+diag = module("_diag", ["inet_diag", "netlink", "usage"], ["process"])

@@ -1,4 +1,5 @@
-/* Listeners as the kernel's sock_diag shows them, counted without the GIL. */
+/* Listeners as the kernel's sock_diag shows them: each row of its answers is a socket, which is
+ * counted for its listener. */
 #ifndef GRD_INET_DIAG_H
 #define GRD_INET_DIAG_H
 
@@ -27,21 +28,10 @@ struct grd_table {
 	uint32_t room;			/* rows that fit, a power of two */
 	uint32_t count;			/* rows in use */
 };
-
-struct grd_reply {			/* what one request's answer is read with */
-	struct grd_table *table;
-	uint32_t sequence, port;	/* whose messages are ours */
-	uint32_t interrupted;		/* the kernel's table changed under its hands */
-};
-
-/* 0: more is to come, 1: that was the last message; else -errno. Touches `reply` alone. */
-int grd_parse(struct grd_reply *reply, const void *buffer, size_t length);
-
-/* Sends the netlink messages in `requests` one after another, each when the one before it is
- * answered, and adds their rows to `table`. 0; 1: interrupted, take it again with an empty one;
- * -ENOSPC: again with more room; else -errno. */
-int grd_dump(int fd, const void *requests, size_t length, uint32_t sequence,
-	     struct grd_table *table);
 /* cffi: end */
+
+/* Add what one row of an answer tells: a listener, or a connection to the listener that it belongs
+ * to. 0, or -errno: -ENOSPC if there are more listeners than the table has room for. */
+int grd_diag_row(struct grd_table *table, const uint8_t *at, size_t length);
 
 #endif

@@ -1,9 +1,10 @@
 """Listeners as the kernel sees them: accept queues, their limits, what waits in them and beyond.
 
 The figures come from the kernel's sock_diag over netlink (sock_diag(7)). pyroute2 composes the
-requests, once. `_native/inet_diag.c` reads the replies, without the GIL: there is a row for each
-connection, which takes pyroute2 38 µs, too many for a busy server. The native reader only counts
-accepted connections, each for its listener, so it returns a row for each listener.
+requests, once. `_native/netlink.c` reads the replies, and `inet_diag.c` the rows in them, without
+the GIL: there is a row for each connection, which takes pyroute2 38 µs, too many for a busy server.
+The native reader only counts accepted connections, each for its listener, so it returns a row for
+each listener.
 
 Every reading asks first for the sockets in state LISTEN, which takes some tenths of a millisecond
 however many connections there are. Only for `active` it then asks for the established connections;

@@ -1,6 +1,6 @@
 """Reading the kernel's sock_diag.
 
-One call of `_native/inet_diag.c` sends the requests, receives all replies and fills a table with a
+One call of `_native/netlink.c` sends the requests, receives all replies and fills a table with a
 row for each listener. Python allocates and owns the table. The GIL is free meanwhile. Everything
 that can go wrong comes back as an errno.
 """

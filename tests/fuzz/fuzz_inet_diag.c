@@ -1,4 +1,4 @@
-/* Feeds mutated sock_diag replies to the reader in gunicorn_raindrops/_native/inet_diag.c.
+/* Feeds mutated sock_diag replies to the reader in gunicorn_raindrops/_native: netlink.c, inet_diag.c.
  *
  * usage: fuzz_inet_diag SEED ROUNDS REPLY...
  *
@@ -18,7 +18,7 @@
 
 #include <linux/netlink.h>
 
-#include "inet_diag.h"
+#include "netlink.h"
 
 enum { MOST_REPLIES = 64, MOST_BYTES = 40000, SEQUENCE = 7, PORT = 4242 };
 

@@ -228,7 +228,7 @@ def compile_fuzzer(folder: Path) -> Path:
         pytest.skip("needs gcc")
     names = ["recvfrom", "recv", "sendmsg", "getsockname", "poll", "clock_gettime"]
     wraps = ",".join(f"--wrap={name}" for name in names)
-    sources = [FUZZ / "fuzz_inet_diag.c", NATIVE / "inet_diag.c"]
+    sources = [FUZZ / "fuzz_inet_diag.c", NATIVE / "inet_diag.c", NATIVE / "netlink.c"]
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     command = ["gcc", "-std=gnu11", "-g", "-O1", *sanitize, f"-I{NATIVE}", f"-Wl,{wraps}"]
     binary = folder / "fuzz"
