@@ -29,10 +29,10 @@ def call(
     environ: Any,
     start_response: Any,
     *,
-    made: type[Exchange] | None = None,
+    made: Make | None = None,
 ) -> Any:
     """Call the application for a request that was begun in `held`; returns what it returns, or a
-    proxy of that. `made`: the class of exchange, where it is no plain one."""
+    proxy of that. `made`: what makes the exchange, where it is no plain one."""
     exchange = (made or Exchange)(held, ticket, start_response)
     wrapper = environ.get(FILE_WRAPPER)
     if wrapper is not None and not isinstance(wrapper, type):
@@ -121,6 +121,9 @@ class Exchange(Request):
     def finish(self) -> None:
         """The response is over."""
         self.end(class_of(self.status))
+
+
+Make = Callable[[HeldSlot, int, Callable[..., Any]], Exchange]
 
 
 def line_of(environ: Any) -> tuple[str, str]:

@@ -119,11 +119,13 @@ class Greenlets(HookedStrategy):
 class AroundWSGI(Strategy):
     """Servers other than gevent's own that run in a gevent worker: they call no hooks."""
 
-    exchange = wsgi.Exchange
-
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
         """See Strategy."""
         worker.wsgi = in_place_of(worker.wsgi, self.around(worker.wsgi, app))
+
+    def exchange(self, environ: Any) -> wsgi.Make:
+        """Return what makes the exchange of a request."""
+        return wsgi.Exchange
 
     def finder(self, worker: Any) -> Finder:
         """See Strategy."""
@@ -131,12 +133,13 @@ class AroundWSGI(Strategy):
 
     def around(self, application: Application, app: StatusApp | None) -> Application:
         """Wrap a WSGI application."""
-        held, header, made = AttachedSlot(), self._header, self.exchange
+        held, header, exchange = AttachedSlot(), self._header, self.exchange
 
         def counted(environ: Any, start_response: Any) -> Any:
             ticket = held.begin(*wsgi.line_of(environ))
             if header is not None:
                 header.record_environ(expose.as_it_came(environ))
+            made = exchange(environ)
             return wsgi.call(application, held, ticket, environ, start_response, made=made)
 
         return expose.wsgi(counted, app)

@@ -1,17 +1,22 @@
 """The tornado worker class, which calls no hooks.
 
-It runs a WSGI application, or a tornado.web.Application, which is neither WSGI nor ASGI. Tornado's
-server asks the latter for a delegate for each request, and the delegate answers on the request's
-own connection object. `Delegate` stands between the two. A request begins with its headers. It is
-writing from its response's headers on. It ends when the response is finished, which a handler does
-also when its client is gone, or when the client goes before the handler has begun. A connection
-that is detached after a 101 is no request but a websocket, until its stream is closed.
+It runs a WSGI application, or a tornado.web.Application, which is neither WSGI nor ASGI. The first
+is called by tornado's WSGI container, which sends the response or refuses it after it has closed
+its body: that ends the request. (The container of a tornado before 6.3 does not show that. There
+the request ends when the body is closed.)
+
+For the second, tornado's server asks it for a delegate for each request, and the delegate answers
+on the request's own connection object. `Delegate` stands between the two. A request begins with its
+headers. It is writing from its response's headers on. It ends when the response is finished, which
+a handler does also when its client is gone, or when the client goes before the handler has begun. A
+connection that is detached after a 101 is no request but a websocket, until its stream is closed.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -28,12 +33,63 @@ from .greenlets import AroundWSGI
 
 SWITCHING_PROTOCOLS = 101
 
+_RESPONSE = "gunicorn_raindrops.response"
+"""Where a request's `Response` is: among its attributes, and in its environ until it is taken."""
+
+
+def _around(method: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
+    """Return a method that notes its arguments when it has not failed."""
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        note(*args)
+        return result
+
+    return noted
+
+
+class Response:
+    """What tornado's WSGI container sends in answer to a request. It does so when it has the whole
+    of the body and has closed it, and may still refuse the head then.
+
+    Args:
+        connection: the request's own.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.exchange: Exchange | None = None
+        self._code = 0
+        self._connection = connection
+        connection.write_headers = _around(connection.write_headers, self._note)
+
+    def _note(self, start_line: Any, *_: Any) -> None:
+        self._code = start_line.code
+
+    def end(self, failed: bool) -> None:
+        """End the request: the container has sent all, or has failed."""
+        vars(self._connection).pop("write_headers", None)
+        if self.exchange is not None:
+            self.exchange.end(class_of_code(self._code), failed)
+
 
 class Exchange(wsgi.Exchange):
-    """A request to tornado's WSGI container, which sends a response once it has the whole of it. It
-    answers nothing to the client of an application that fails."""
+    """A request to tornado's WSGI container. It answers nothing to the client of an application
+    that fails.
 
-    __slots__ = ()
+    Args:
+        held, ticket, start_response: see the base class.
+        response: what is sent, and ends the request; None where the container does not tell.
+    """
+
+    __slots__ = ("_is_told",)
+
+    def __init__(
+        self, held: HeldSlot, ticket: int, start_response: Any, *, response: Response | None = None
+    ) -> None:
+        super().__init__(held, ticket, start_response)
+        self._is_told = response is not None
+        if response is not None:
+            response.exchange = self
 
     def fail(self, error: BaseException) -> None:
         """See the base class. An exit ends the worker, and is no error."""
@@ -53,13 +109,40 @@ class Exchange(wsgi.Exchange):
         else:
             self.finish()
 
+    def finish(self) -> None:
+        """See the base class: the body is closed, but is not sent yet."""
+        if not self._is_told:
+            super().finish()
+
+
+def have_told(container: Any, application: Any) -> None:
+    """Have a class of WSGI containers tell what they send for an application."""
+    handle, environ = container.handle_request, container.environ
+
+    def environ_with_response(self: Any, request: Any) -> Any:
+        found = environ(self, request)
+        if self.wsgi_application is application:
+            found[_RESPONSE] = vars(request)[_RESPONSE] = Response(request.connection)
+        return found
+
+    async def handle_request(self: Any, request: Any) -> None:
+        failed = True
+        try:
+            await handle(self, request)
+            failed = False
+        finally:
+            response = vars(request).pop(_RESPONSE, None)
+            if response is not None:
+                response.end(failed)
+
+    container.environ, container.handle_request = environ_with_response, handle_request
+
 
 class Tornado(AroundWSGI):
     """tornado. A WSGI application runs on its loop, one request at a time, unless it comes in a
     container with an executor. An application of tornado's own has no such limit, and cannot show
     the status."""
 
-    exchange = Exchange
     _is_tornados = False
 
     def wrap(self, worker: Any, app: StatusApp | None) -> None:
@@ -76,9 +159,20 @@ class Tornado(AroundWSGI):
             container.wsgi_application = in_place_of(application, self.around(application, app))
             # `executor` came with tornado 6.3; its default one has no limit to tell
             capacity = getattr(getattr(container, "executor", None), "_max_workers", 1)
+            self._tell(tornado[1], container.wsgi_application)
         else:
             super().wrap(worker, app)
+            self._tell(tornado[1], worker.wsgi)
         attached.set_capacity(capacity)
+
+    @staticmethod
+    def _tell(module: Any, application: Any) -> None:
+        if hasattr(module.WSGIContainer, "handle_request"):  # it came with tornado 6.3
+            have_told(module.WSGIContainer, application)
+
+    def exchange(self, environ: Any) -> wsgi.Make:
+        """See the base class."""
+        return partial(Exchange, response=environ.pop(_RESPONSE, None))
 
     def finder(self, worker: Any) -> Finder:
         """See Strategy."""
@@ -143,8 +237,8 @@ class Delegate:
                 )
             connection = self._connection
             setattr(connection, _REQUEST, self._request)
-            connection.write_headers = self._around(connection.write_headers, self._respond)
-            connection.finish = self._around(connection.finish, self._end)
+            connection.write_headers = _around(connection.write_headers, self._respond)
+            connection.finish = self._ending(connection.finish)
             connection.detach = self._detached(connection.detach)
         return self._delegate.headers_received(start_line, headers)
 
@@ -156,28 +250,33 @@ class Delegate:
         self._end()
         self._delegate.on_connection_close()
 
-    @staticmethod
-    def _around(method: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            result = method(*args, **kwargs)
-            note(*args)
-            return result
-
-        return noted
-
     def _respond(self, start_line: Any, *_: Any) -> None:
         self._code = start_line.code
         if self._request is not None:
             self._request.respond()
 
-    def _end(self) -> None:
+    def _ending(self, finish: Callable[[], None]) -> Callable[[], None]:
+        """tornado raises if the response is shorter than its head says, or has none; nobody tells
+        the delegate that the connection is closed then."""
+
+        def finished() -> None:
+            failed = True
+            try:
+                finish()
+                failed = False
+            finally:
+                self._end(failed)
+
+        return finished
+
+    def _end(self, failed: bool = False) -> None:
         request, self._request = self._request, None
         if request is None:
             return
         if self._code == SWITCHING_PROTOCOLS:
             request.cancel()
         else:
-            request.end(class_of_code(self._code))
+            request.end(class_of_code(self._code), failed)
 
     def _detached(self, detach: Callable[[], Any]) -> Callable[[], Any]:
         def detached() -> Any:

@@ -30,6 +30,12 @@ def app(environ, start_response):
         environ["wsgi.input"].read()
     if how == "header":
         start_response("200 OK", [("Bad\nname", "x")])
+    if how == "status":
+        start_response("strange", [])
+        return [b"fine"]
+    if how == "length":
+        start_response("200 OK", [("Content-Length", {"more": "9", "less": "2"}[when])])
+        return [b"fine"]
     if when != "silent":
         begin(start_response)
     return {"none": None, "number": 1, "text": "text", "empty": []}.get(how, [b"fine"])

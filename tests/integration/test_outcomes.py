@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from .classes import PAIRS
+from .classes import CLASSES, PAIRS
 from .servers import APPS, GUNICORNS, Server, connect, eventually
 
 WSGI = [(g, one) for g, one in PAIRS if not one.is_asgi]
@@ -22,6 +22,8 @@ def is_error(kind, path, got):
         return True  # gunicorn's own workers know it
     if kind.name == "tornado" and path.startswith("reset"):
         return True  # it sends only when the application has returned
+    if kind.name == "tornado" and path.endswith("silent"):
+        return True  # it raises
     if kind.name == "eventlet" and path.startswith("none"):
         return False  # there it says that the application has answered by itself
     return not NO_ERROR.match(path) or (got is not None and got >= 500)
@@ -31,7 +33,7 @@ PATHS = [
     *(f"{how}/{when}" for how in ("value", "disk", "bare-os", "reset", "tls")
       for when in ("call", "start", "first", "middle", "close")),
     "stop/call", "stop/start", "stop/close", "stop-in-except/call", "stop-in-except/start",
-    "none", "number", "text", "empty", "fine", "none/silent", "empty/silent", "header",
+    "none", "number", "text", "empty", "fine", "none/silent", "empty/silent", "header/silent",
 ]  # fmt: skip
 
 
@@ -99,10 +101,32 @@ def expected(got, errors):
 def test_a_request_counts_as_what_its_client_got(server, path):
     """The class of the status that it got, none if it got none; an error if the application
     failed."""
-    if server.kind.name == "tornado" and path == "header":
-        pytest.skip("tornado refuses it when the application has returned")
     got, counts = counted(server, path)
     assert counts == expected(got, is_error(server.kind, path, got))
+
+
+def test_what_tornado_refuses_late(server):
+    """It has the whole response by then, and sends nothing, or, of one that is too short, all."""
+    if server.kind.name != "tornado":
+        pytest.skip("the others send what they have")
+    are_as_sent(server)
+
+
+def are_as_sent(server):
+    for path, status in (("status", None), ("length/less", None), ("length/more", 200)):
+        got, counts = counted(server, path)
+        assert (got, counts) == (status, expected(status, True))
+
+
+def test_in_a_container_of_the_application_s(serve):
+    """The same, from the threads that it has."""
+    kind = CLASSES["tornado"]
+    kind.available("current")
+    app = "tornado_container:app"
+    with serve("--workers", "1", *kind.args, app=app, tracebacks=None) as server:
+        assert server.ready(1)["capacity"] == 2
+        are_as_sent(server)
+        assert counted(server, "fine") == (200, expected(200, False))
 
 
 def test_a_malformed_body(server):

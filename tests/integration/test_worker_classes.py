@@ -2,6 +2,7 @@
 processes, whose hooks are called, and the status on their applications' listeners."""
 
 import base64
+import contextlib
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import pytest
 
 from ..schema import parsed
 from .classes import CLASSES, PAIRS, among, has
-from .servers import connect, eventually
+from .servers import BROKEN, connect, eventually
 
 UVICORN = "uvicorn_worker.UvicornWorker"
 asgi = pytest.mark.parametrize(
@@ -126,7 +127,8 @@ def test_the_lifespan_passes_through(serve, gunicorn, kind):
 
 
 def test_tornados_own_applications(serve, background):
-    """One that is neither WSGI nor ASGI is counted as any other, its websockets too."""
+    """One that is neither WSGI nor ASGI is counted as any other, its websockets too, and responses
+    that tornado sends in part, or refuses."""
     kind = CLASSES["tornado"]
     kind.available("current")
     with serve("--workers", "1", *kind.args, app="tornado_apps:app", tracebacks=None) as server:
@@ -144,6 +146,11 @@ def test_tornados_own_applications(serve, background):
             eventually(lambda: server.text()["calling"] == 1, "held")
         # the client went; the handler, which does not ask, comes to its end all the same
         eventually(lambda: server.settled()["requests"] == 6, "counted")
+        for path in ("/short", "/refused"):
+            with contextlib.suppress(*BROKEN):
+                server.get(path)
+        after = eventually(lambda: (s := server.settled())["requests"] == 8 and s, "all counted")
+        assert (after["errors"], after["responses"]["2xx"]) == (2, 5)
 
 
 @pytest.mark.parametrize("name", ["gthread", "gevent", "asgi"])

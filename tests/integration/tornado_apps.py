@@ -30,6 +30,18 @@ class Boom(tornado.web.RequestHandler):
         raise RuntimeError("boom")
 
 
+class Short(tornado.web.RequestHandler):
+    def get(self):
+        self.set_header("Content-Length", "9")
+        self.write(b"less")
+
+
+class Refused(tornado.web.RequestHandler):
+    def get(self):
+        self._headers["X-Name"] = "\u20ac"  # set_header would refuse it before tornado does
+        self.write(b"x")
+
+
 class Echo(tornado.websocket.WebSocketHandler):
     def on_message(self, message):
         if message == "bye":
@@ -39,5 +51,13 @@ class Echo(tornado.websocket.WebSocketHandler):
 
 
 app = tornado.web.Application(
-    [("/", Hello), ("/sleep", Sleep), ("/stream", Stream), ("/boom", Boom), ("/websocket", Echo)]
+    [
+        ("/", Hello),
+        ("/sleep", Sleep),
+        ("/stream", Stream),
+        ("/boom", Boom),
+        ("/short", Short),
+        ("/refused", Refused),
+        ("/websocket", Echo),
+    ]
 )

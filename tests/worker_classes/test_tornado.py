@@ -49,7 +49,11 @@ class Connection:
         self.calls.append(("write_headers", start_line.code, chunk))
         return "future"
 
+    is_refused = False
+
     def finish(self):
+        if self.is_refused:
+            raise ValueError("less than Content-Length")
         self.calls.append("finish")
 
     def detach(self):
@@ -85,6 +89,7 @@ def request_():
 
 WRITING = 8
 CANCELLED = 32
+ERROR = 16
 
 
 @pytest.mark.parametrize(("code", "hundreds"), [(200, 2), (404, 4), (503, 5), (999, 0)])
@@ -99,6 +104,20 @@ def test_a_request(request_, code, hundreds):
     delegate.on_connection_close()
     assert said == ["begin GET /x", "respond", ("end", WRITING | hundreds)]
     assert connection.calls == [("write_headers", code, b"x"), "finish", "finish"]
+
+
+@pytest.mark.parametrize(("code", "how"), [(0, ERROR), (200, WRITING | ERROR | 2)])
+def test_a_response_that_is_refused(request_, code, how):
+    """It is over, and an error: tornado raises where it would be finished."""
+    said, connection, delegate = request_
+    connection.is_refused = True
+    if code:
+        connection.write_headers(SimpleNamespace(code=code), None)
+    with pytest.raises(ValueError, match="less"):
+        connection.finish()
+    delegate.on_connection_close()
+    assert said[-1] == ("end", how)
+    assert [entry for entry in said if entry == ("end", how)] == said[-1:]
 
 
 def test_a_client_that_goes_first(request_):
