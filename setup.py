@@ -35,7 +35,8 @@ FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-u
 FLAGS.append("-ffp-contract=off")
 
 NATIVE = Path("gunicorn_raindrops/_native")
-OF_OBJECTS = ("objects", "counters", "recorder", "standin", "steps", "tickets", "flights")
+OF_OBJECTS = ("objects", "counters", "recorder", "standin", "arguments", "attached", "steps",
+              "tickets", "flights")  # fmt: skip
 PLAIN = ("requests", "scoreboard", "busy", "entry", "marks", "histogram", "connections")
 """Units that are plain C. What the request path calls of these is compiled into both modules."""
 OBJECTS = Extension(

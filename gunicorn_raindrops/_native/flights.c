@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "arguments.h"
 #include "clock.h"
-#include "steps.h"
 
 enum { ELLIPSIS = 0x2026 };
 
@@ -97,9 +97,9 @@ static PyObject *in_flight(PyObject *module, PyObject *unused)
 
 static PyObject *keep_slow(PyObject *module, PyObject *number)
 {
-	uint64_t slow = PyLong_AsUnsignedLongLong(number);
+	uint64_t slow;
 
-	if (slow == (uint64_t)-1 && PyErr_Occurred())
+	if (grd_to_ns(number, &slow))
 		return NULL;
 	grd_keep_slow(slow);
 	Py_RETURN_NONE;

@@ -1,6 +1,7 @@
 /* The module `_objects`: multi-phase initialization (PEP 489), a state per module. */
 #include "objects.h"
 
+#include "attached.h"
 #include "flights.h"
 #include "steps.h"
 
@@ -86,7 +87,7 @@ static int execute(PyObject *module)
 			return -1;
 		Py_DECREF(type);
 	}
-	return grd_add_steps(module) || grd_add_flights(module) ? -1 : 0;
+	return grd_add_attached(module) || grd_add_steps(module) || grd_add_flights(module) ? -1 : 0;
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)
