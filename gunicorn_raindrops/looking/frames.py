@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from .._native._scoreboard import lib
+from ..exporters.printable import printable
 
 Line = tuple[str, int, str]
 """A file, a line's number in it, and the name of the function."""
@@ -86,9 +87,9 @@ def where(lines: Sequence[Line], note: str = "") -> str | None:
 def describe(line: Line, note: str = "") -> str:
     """Return FILE:LINE in FUNCTION, in at most ROOM bytes; a long path loses its begin."""
     file, number, function = line
-    tail = f":{number} in {clean(function[:MOST_FUNCTION])}"
+    tail = f":{number} in {printable(function[:MOST_FUNCTION])}"
     tail = _first(tail, ROOM - len(note.encode())) + note
-    return _last(clean(file[-MOST_FILE:]), ROOM - len(tail.encode())) + tail
+    return _last(printable(file[-MOST_FILE:]), ROOM - len(tail.encode())) + tail
 
 
 def show(lines: Sequence[Line]) -> list[str]:
@@ -107,15 +108,8 @@ def show(lines: Sequence[Line]) -> list[str]:
 
 def _shown(line: Line) -> str:
     file, number, function = line
-    name = clean(function[:MOST_FUNCTION])
-    return f'  File "{clean(file[-MOST_FILE:])}", line {number}, in {name}'
-
-
-def clean(text: str) -> str:
-    """Return a text without what is not printed: such characters stand as Python writes them."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    name = printable(function[:MOST_FUNCTION])
+    return f'  File "{printable(file[-MOST_FILE:])}", line {number}, in {name}'
 
 
 def _first(text: str, size: int) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import mmap
 
-from . import frames
+from ..exporters.printable import printable
 
 HALF = 16384
 PLACE = 2 * HALF
@@ -48,7 +48,7 @@ class Stacks:
         begin = slot * PLACE + (self._pages[slot * PLACE] & 1) * HALF
         length = int.from_bytes(self._pages[begin + 1 : begin + _HEAD], "little")
         data = self._pages[begin + _HEAD : begin + _HEAD + min(length, HALF - _HEAD)]
-        return "\n".join(map(frames.clean, data.decode(errors="ignore").split("\n")))
+        return "\n".join(map(printable, data.decode(errors="ignore").split("\n")))
 
 
 def _first(data: bytes, size: int) -> bytes:

@@ -112,6 +112,11 @@ def test_odd_names(odd):
         shown.encode()
 
 
+def test_a_name_in_bytes():
+    """What is not UTF-8 in a path is shown as everywhere else, byte by byte."""
+    assert frames.describe(("/caf\udce9.py", 1, "f")) == r"/caf\xe9.py:1 in f"
+
+
 def test_a_long_stack():
     """The innermost lines, what is above them as a number, and lines that repeat once."""
     lines = [("/a.py", i, "f") for i in range(frames.MOST_LINES + 5)]
