@@ -85,7 +85,7 @@ class Looker:
         None: a second after this one."""
         flights = self._flights()
         self._see([one for one in flights if one.age >= AGE])
-        return _ahead(flights, AGE)
+        return _next_look(flights)
 
     def abort(self, interrupted: Interrupted) -> None:
         """Look at all that is in flight, for the last time: what the process does from now on is
@@ -178,9 +178,10 @@ class SlowLooker(Looker):
         for one in late:
             stack = _stack(sights.get(one.ticket))
             self._tell("\n".join([f"slow request {_heading(_line(one), one)}", *stack]))
-        ahead = [self._slow - one.age for one in flights if one.age < self._slow]
-        soon = min([*ahead, self._slow]) / SECOND
-        return min(max(soon, SHARE * (time.thread_time() - began)), _ahead(flights, AGE) or soon)
+        soon = _ahead(flights, self._slow)
+        if soon is None:
+            soon = self._slow / SECOND
+        return min(max(soon, SHARE * (time.thread_time() - began)), _next_look(flights) or soon)
 
     def finish(self) -> None:
         """Tell of those that have ended since the last look and were not looked at in time."""
@@ -212,10 +213,16 @@ class SlowLooker(Looker):
         return self._see(late + old)
 
 
+def _next_look(flights: Sequence[Flight]) -> float | None:
+    """Return in how many seconds the next of these is to be looked at; None if none is."""
+    seconds = _ahead(flights, AGE)
+    return None if seconds is None else max(seconds, LEAST)
+
+
 def _ahead(flights: Sequence[Flight], age: int) -> float | None:
     """Return in how many seconds the next of these will be of this age; None if none will."""
     younger = [age - one.age for one in flights if one.age < age]
-    return max(min(younger) / SECOND, LEAST) if younger else None
+    return min(younger) / SECOND if younger else None
 
 
 def _line(flight: Flight) -> str:
