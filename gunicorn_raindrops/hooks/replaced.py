@@ -18,7 +18,8 @@ _OF_REQUESTS = {"pre_request", "post_request"}
 
 def on_class(cfg: Any) -> list[str]:
     """Return the hooks that the Config class hides."""
-    return [name for name in wrapping.ARITIES if getattr(cfg, name) is not _set(cfg, name)]
+    hidden = [name for name in wrapping.ARITIES if getattr(cfg, name) is not _set(cfg, name)]
+    return [name for name in hidden if not is_called(cfg, name)]
 
 
 def in_conf(cfg: Any, *, has_hooks: bool) -> list[str]:
@@ -40,7 +41,7 @@ def _reaches(name: str, hook: Any) -> bool:
     while isinstance(hook, functools.partial):
         hook = hook.func
     code = getattr(hook, "__code__", None)
-    if code is None or wrapping.is_from_ours(hook) or name in code.co_names:
+    if code is None or wrapping.is_from_ours(hook) or name in (*code.co_names, *code.co_consts):
         return True
     return any(map(wrapping.is_from_ours, _known_to(hook)))
 

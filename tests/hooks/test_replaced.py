@@ -13,6 +13,10 @@ def by_hand(server):
     hooks.on_exit(server)
 
 
+def settings_of(hooks_):
+    return {name: SimpleNamespace(get=lambda hook=hook: hook) for name, hook in hooks_.items()}
+
+
 def closed_over(ours):
     return lambda server: ours(server)
 
@@ -34,13 +38,14 @@ class Called:
         (Called(), False),
         (Called().__call__, True),
         (lambda server: None, True),
+        (lambda server: server.cfg.settings["on_exit"].get()(server), False),
     ],
 )
 def test_a_hook_in_place_of_ours(hook, is_missing):
     """One that calls ours is none in its place."""
-    names = ("on_exit", *hooks.__all__)
-    found = {name: getattr(hooks, name) for name in names} | {"on_exit": hook}
-    cfg = SimpleNamespace(
-        settings={name: SimpleNamespace(get=lambda hook=hook: hook) for name, hook in found.items()}
-    )
+    ours = {name: getattr(hooks, name) for name in hooks.__all__}
+    found = ours | {"on_exit": hook}
+    cfg = SimpleNamespace(settings=settings_of(found))
     assert replaced.in_conf(cfg, has_hooks=True) == ["on_exit"] * is_missing
+    cfg = SimpleNamespace(**found, settings=settings_of(ours))
+    assert replaced.on_class(cfg) == ["on_exit"] * is_missing

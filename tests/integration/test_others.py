@@ -113,6 +113,31 @@ def test_another_hook_replaced(serve, gunicorn, name):
         assert name in warning
 
 
+CALLING = """
+from gunicorn.config import Config
+
+def around(name):
+    def get(cfg):
+        theirs = cfg.settings[name].get()
+        return lambda *args: theirs(*args)
+    return property(get)
+
+for name in ("pre_fork", "post_fork", "post_worker_init", "pre_request", "post_request"):
+    setattr(Config, name, around(name))
+import gunicorn_raindrops
+gunicorn_raindrops.hooks.install(globals())
+"""
+
+
+def test_an_agent_that_calls_what_it_replaces(serve, gunicorn):
+    """Nothing is missing then, and nothing is warned of."""
+    with serve("--workers", "1", gunicorn=gunicorn, conf=CALLING) as server:
+        server.ready(1)
+        assert server.get("/") == (200, b"hello\n")
+        assert server.settled()["requests"] == 1
+        assert server.warnings() == []
+
+
 TOO_EARLY = """
 from gunicorn_raindrops.hooks import *
 def {name}({arguments}): pass
