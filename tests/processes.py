@@ -6,11 +6,24 @@ from pathlib import Path
 
 
 def alive(pid):
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    """Tell whether a process runs; a zombie does not.
+
+    The first thread of one that was killed can be a zombie while another has yet to end: it holds
+    all descriptors of the process until then.
+    """
+    return any(map(_runs, _tasks(pid)))
+
+
+def _tasks(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    return []
+
+
+def _runs(task):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 def is_reaped(pid):
@@ -19,11 +32,12 @@ def is_reaped(pid):
 
 
 def children(pid):
-    """Return the pids of a process's living children."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in tasks if alive(int(child))]
-    return []
+    """Return the pids of a process's living children, whichever of its threads forked them."""
+    found = []
+    for task in _tasks(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += map(int, (task / "children").read_text().split())
+    return [child for child in found if alive(child)]
 
 
 def session(sid):
