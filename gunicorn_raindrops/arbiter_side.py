@@ -16,6 +16,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from . import handover, sharing
+from ._native._scoreboard import lib
 from .listeners import queries, tcp_info
 from .looking.stacks import Stacks
 from .sampler import Sampler
@@ -97,6 +98,8 @@ class ArbiterSide:
         self._board = board
         self._claims = Claims(board) if board is not None else None
         self._stacks = self._make_stacks(board) if board is not None else None
+        if board is not None:  # a helper would pass for the server, once that has ended
+            lib.grd_close_in_children(board.fileno())
         if self._wanted is not None:
             self.want(self._wanted)
 
@@ -252,10 +255,6 @@ class ArbiterSide:
         self._tell_late()
         if alone:
             self._address.close()
-
-    def leave(self) -> None:
-        """Close this process's copy of the status listener; the others go on with theirs."""
-        self._address.leave()
 
     def defer_accept(self, sockets: list[Any]) -> None:
         """Set TCP_DEFER_ACCEPT on the application's listeners as the settings say. An option that

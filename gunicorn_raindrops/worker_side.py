@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ._native._scoreboard import lib
 from .counting import attached
 from .listeners import queries, sock_diag
 from .looking import frames, watched
@@ -102,8 +101,6 @@ class WorkerSide:
         if self._board is None:
             return False
         self._board.forget_file()
-        if self._listener is not None:  # the application may fork as it is loaded
-            lib.grd_close_in_children(self._listener.sock.fileno())
         attached.show_current(self.settings.current)
         claim = self._board.claim_or_reap() if self._claims_itself else self._claim
         if claim is not None:

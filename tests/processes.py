@@ -40,6 +40,15 @@ def children(pid):
     return [child for child in found if alive(child)]
 
 
+def listens(pid, address):
+    """Tell whether a process has the socket open that listens on an IPv4 address."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    port = f":{address[1]:04X}"
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(port) and row[3] == "0A"}
+    assert sockets
+    return not sockets.isdisjoint(map(os.readlink, Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def session(sid):
     """Return the pids of a session's processes."""
     found = []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gunicorn_raindrops import Struct, WorkerGauge, arbiter_side
+from gunicorn_raindrops._native._scoreboard import lib
 from gunicorn_raindrops.arbiter_side import ArbiterSide
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.listeners.tcp_info import defer_accept
@@ -360,7 +361,10 @@ def test_an_upgrade(start, fork, tmp_path):
         assert after.orders == 7
         assert start.warned == ["max_workers changes at the next start only, not by HUP or USR2"]
 
-    fork(child).check()
+    lib.grd_share_with_child(True)
+    one = fork(child)
+    lib.grd_share_with_child(False)
+    one.check()
     stats.close()
 
 

@@ -14,6 +14,7 @@ import traceback
 from typing import Any
 
 from .. import settings, sharing, wrapping
+from .._native._scoreboard import lib
 from ..arbiter_side import ArbiterSide
 from ..scoreboard import app_counters as user_counters
 from ..scoreboard import board as scoreboard
@@ -33,15 +34,18 @@ def mine() -> ArbiterSide | None:
     return arbiter if arbiter is not None and arbiter.pid == os.getpid() else None
 
 
-def _leave_in_child() -> None:
-    """Leave the status address in a child of the arbiter that is no worker, as a helper that a
-    user's hook forks: it would hold the address after the server's end, and answer nobody."""
-    arbiter = process.arbiter
-    if arbiter is not None and arbiter.pid != os.getpid() and not _is_gunicorns_fork():
-        arbiter.leave()
+def _before_fork() -> None:
+    """Share the status listener and the scoreboard's descriptor with a worker, and with the next
+    arbiter. Any other child would hold the address after the server's end, and answer nobody."""
+    if mine() is not None:
+        lib.grd_share_with_child(_is_gunicorns_fork())
 
 
-os.register_at_fork(after_in_child=_leave_in_child)
+def _after_fork() -> None:
+    lib.grd_share_with_child(False)
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
 
 
 def _is_gunicorns_fork() -> bool:

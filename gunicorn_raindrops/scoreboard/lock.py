@@ -6,8 +6,8 @@ file as a server holds it shared.
 
 What fork does to it. flock belongs to an open file description, and a child inherits that. So a
 helper that an application forks would hold the lock for as long as it lives. Therefore the lock is
-on a description of its own, which a child closes at the fork. A child that is to hold the lock
-takes it anew.
+on a description of its own, which a child closes at the fork (forks.h), also one that C code forks.
+A child that is to hold the lock takes it anew.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 import fcntl
 import os
 import weakref
+
+from .._native._scoreboard import lib
 
 
 class FileLock:
@@ -26,6 +28,7 @@ class FileLock:
     def __init__(self, fd: int) -> None:
         self._fd = -1
         self._fd = _reopen(fd)
+        lib.grd_close_in_every_child(self._fd)
         _held.add(self)
 
     def exclude(self) -> None:
@@ -56,6 +59,7 @@ class FileLock:
         """Let go of it, in this process."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            lib.grd_keep_in_children(fd)
             os.close(fd)
 
     def __del__(self) -> None:

@@ -169,5 +169,6 @@ class BoardMemory(BoardReader):
         goes with it."""
         self._close_lock()
         if self._fd >= 0:
+            lib.grd_keep_in_children(self._fd)
             os.close(self._fd)
             self._fd = -1

@@ -42,6 +42,7 @@ class StatusAddress:
     def inherit(self, settings: Settings, sock: Any, file: File | None) -> None:
         """Go on with the open socket of an earlier arbiter."""
         self.listener = StatusListener(settings, sock, file)
+        self.listener.close_in_children()
 
     def open(self, settings: Settings) -> None:
         """Listen on `bind`, unless it is empty, or go on with the listener that there is."""
@@ -49,6 +50,7 @@ class StatusAddress:
             return
         if self.listener is None:
             self.listener = StatusListener(settings)
+            self.listener.close_in_children()
         if not self.listener.is_open and not self._try_to_open(self.listener):
             return
         if not settings.is_local and settings.token is None:
@@ -106,10 +108,4 @@ class StatusAddress:
         """Listen no more, in no process."""
         if self.listener is not None:
             self.listener.close()
-            self.listener = None
-
-    def leave(self) -> None:
-        """Close this process's copy of the listener; the others go on with theirs."""
-        if self.listener is not None:
-            self.listener.sock.close()
             self.listener = None

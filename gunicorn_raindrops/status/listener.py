@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .._native._scoreboard import lib
 from ..listeners.addresses import Address, name_of
 from ..settings import Settings
 
@@ -70,6 +71,10 @@ class StatusListener:
         """
         self.file = listen(self.sock, self._address, self._mode) or self.file
 
+    def close_in_children(self) -> None:
+        """Have children of this process close their copies, unless it shares them (forks.h)."""
+        lib.grd_close_in_children(self.sock.fileno())
+
     def set_mode(self, mode: int) -> None:
         """Give an open unix socket, and one that is opened later, other permissions."""
         if mode != self._mode and self._has_file():
@@ -82,6 +87,7 @@ class StatusListener:
         opened_elsewhere = self.file is None and self._is_on_path()
         with contextlib.suppress(OSError):
             self.sock.shutdown(_socket.SHUT_RDWR)
+        lib.grd_keep_in_children(self.sock.fileno())
         self.sock.close()
         if self._has_file():
             Path(self._address[1]).unlink(missing_ok=True)

@@ -226,7 +226,7 @@ class StatusServer:
             if self._is_polled:
                 self._poll.unregister(self._listener.fileno())
                 self._is_polled = False
-            lib.grd_close_in_children(-1)
+            lib.grd_keep_in_children(self._listener.fileno())
             self._listener.close()
         self._listening = False
         if self._arbiter is not None:

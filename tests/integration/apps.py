@@ -126,9 +126,10 @@ def route_fork(environ, start_response):
     return reply(start_response, b"forked\n")
 
 
-def route_child(environ, start_response):
-    """Fork a child that stays."""
-    pid = os.fork()
+def route_child(environ, start_response, by="python"):
+    """Fork a child that stays. One that C code forks can hang at any line of Python: it waits for
+    threads that it has not. It stays all the same."""
+    pid = (os.fork if by == "python" else ctypes.PyDLL(None).fork)()
     if not pid:
         signal.pause()
     return reply(start_response, str(pid).encode())

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ..processes import alive
+from gunicorn_raindrops.cli import proc
+
+from ..processes import alive, children, listens
 from .servers import connect, eventually, rewrite
 
 
@@ -142,22 +144,41 @@ def test_silent_clients_cost_no_descriptors(serve, gunicorn, tmp_path):
         assert server.warnings() == []
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
-def test_an_applications_children_leave_the_address(serve, tmp_path, gunicorn, worker_class):
-    """A child that the application forked outlives its killed server; the next one has the address
-    at once, and nobody who asks it waits for the child."""
+AT_IMPORT = """
+import os, signal
+from apps import app
+
+if not os.fork():
+    signal.pause()
+"""
+CHILDREN = [
+    *(("/child", worker_class) for worker_class in ("sync", "gthread", "gevent")),
+    *(("/child?by=c", worker_class) for worker_class in ("sync", "gthread")),
+    ("/", "sync"),
+]
+
+
+@pytest.mark.parametrize(("path", "worker_class"), CHILDREN)
+def test_an_applications_children_leave_the_address(serve, tmp_path, gunicorn, path, worker_class):
+    """A child that the application forked, in a request or at its import, outlives its killed
+    server; the next one has the address at once, and nobody who asks it waits for the child."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        bind = f"127.0.0.1:{free.getsockname()[1]}"
+        address = free.getsockname()
+    (tmp_path / "at_import.py").write_text(AT_IMPORT)
+    env = {"RAINDROPS_BIND": f"127.0.0.1:{address[1]}", "PYTHONPATH": str(tmp_path)}
     args = ("--workers", "1", "--worker-class", worker_class)
-    kwargs = {"gunicorn": gunicorn, "env": {"RAINDROPS_BIND": bind}}
-    with serve(*args, **kwargs) as server:
-        server.ready(1)
-        child = int(server.get("/child")[1])
+    kwargs = {"gunicorn": gunicorn, "env": env, "app": "apps:app"}
+    with serve(*args, **kwargs | ({"app": "at_import:app"} if path == "/" else {})) as server:
+        assert server.get(path)[0] == 200
         (worker,) = server.workers()
+        (child,) = children(worker)
         try:
+            # fork(2) may return before the child has run, and thus before it has left the address
+            eventually(lambda: not listens(child, address), "left")
             for pid in (server.pid, worker):
                 os.kill(pid, signal.SIGKILL)
-            eventually(lambda: not alive(worker), "gone")
+            eventually(lambda: not (alive(server.pid) or alive(worker)), "gone")
+            assert refused(address)
             with serve(*args, **kwargs) as following:
                 following.ready(1)
                 assert following.warnings() == []
@@ -214,36 +235,42 @@ def refused(address):
 
 
 HELPER = """
-import os, time, gunicorn_raindrops
+import ctypes, os, signal, gunicorn_raindrops
 
 def {hook}:
-    pid = os.fork()
+    pid = {fork}()
     if pid:
         return server.log.info("a helper: %d", pid)
-    time.sleep(600)
+    signal.pause()
 
 gunicorn_raindrops.hooks.install(globals())
 """
+HELPERS = [
+    ("when_ready(server)", "os.fork", ""),
+    ("when_ready(server)", "ctypes.PyDLL(None).fork", "board"),
+    ("pre_fork(server, worker)", "os.fork", "board"),
+    ("post_fork(server, worker)", "os.fork", ""),
+]
 
 
-@pytest.mark.parametrize(
-    "hook", ["when_ready(server)", "pre_fork(server, worker)", "post_fork(server, worker)"]
-)
-def test_a_helper_does_not_keep_the_address(serve, gunicorn, hook):
-    """One that a user's hook has forked lives on; nobody can connect any more."""
-    with serve("--workers", "1", conf=HELPER.format(hook=hook), gunicorn=gunicorn) as server:
+@pytest.mark.parametrize(("hook", "fork", "file"), HELPERS)
+def test_a_child_of_the_arbiter_keeps_nothing(serve, gunicorn, tmp_path, hook, fork, file):
+    """A helper that a user's hook has forked lives on; nobody can connect any more, the next server
+    has the file, and no command takes the helper for a server."""
+    env = {"RAINDROPS_FILE": str(tmp_path / file)} if file else {}
+    conf = HELPER.format(hook=hook, fork=fork)
+    with serve("--workers", "1", conf=conf, env=env, gunicorn=gunicorn) as server:
         server.ready(1)
         helper = int(server.logged(r"a helper: (\d+)")[1])
-        for pid in (server.pid, *(pid for pid in server.workers() if pid != helper)):
+        others = [server.pid, *(pid for pid in server.workers() if pid != helper)]
+        for pid in others:
             server.send(signal.SIGKILL, pid)
-
-        def refused():
-            try:
-                connect(server.status_address).close()
-            except ConnectionRefusedError:
-                return True
-            return False
-
-        eventually(refused, "the address is free")
-        assert alive(helper)
-        server.send(signal.SIGKILL, helper)
+        try:
+            eventually(lambda: not any(map(alive, others)), "gone")
+            eventually(lambda: refused(server.status_address), "the address is free")
+            assert list(proc.scoreboards(helper)) == []
+            with serve("--workers", "1", env=env, gunicorn=gunicorn) as following:
+                following.ready(1)
+                assert following.warnings() == []
+        finally:
+            server.send(signal.SIGKILL, helper)
