@@ -138,9 +138,18 @@ class ArbiterSide:
 
     def try_listeners(self, arbiter: Arbiter, sockets: list[Any]) -> None:
         """Take one snapshot, for the warnings that it may bring."""
-        if self._board is not None:
-            queries.load_alone()  # each worker's end destroys all that is there
-            Sampler(self._board, arbiter, sockets, self.settings.listeners, self._warn).take()
+        if self._board is None:
+            return
+        queries.load_alone()  # each worker's end destroys all that is there
+        try:
+            self._sample(self._board, arbiter, sockets)
+        except OSError:
+            if not self._board.lost:
+                raise
+            self._sample(self._renew(), arbiter, sockets)
+
+    def _sample(self, board: Scoreboard, arbiter: Arbiter, sockets: list[Any]) -> None:
+        Sampler(board, arbiter, sockets, self.settings.listeners, self._warn).take()
 
     # The workers.
 
@@ -166,10 +175,12 @@ class ArbiterSide:
                 "workers beyond them serve, but are not counted"
             )
 
-    def _renew(self) -> None:
+    def _renew(self) -> Scoreboard:
         """Count anew: workers forked from now on share another scoreboard."""
         self._warn(f"file: {self.settings.file} was cut short while in use; counting in memory")
-        self._use(Scoreboard(self.settings.max_workers))
+        board = Scoreboard(self.settings.max_workers)
+        self._use(board)
+        return board
 
     def release(self, worker: Any, end: Ended, pid_of: PidOf = lambda _: None) -> None:
         """Free the slot of a worker that is gone; one that has none is no error. Logs nothing.

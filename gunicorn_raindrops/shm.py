@@ -27,11 +27,18 @@ the sum when it dies."""
 
 
 def _kind_of(annotation: Any) -> str:
-    """Return "counter", "gauge" or "worker gauge"; an annotation may be the text of one."""
-    for kind, name in ((Gauge, "Gauge"), (WorkerGauge, "WorkerGauge")):
-        if annotation == kind or str(annotation).rpartition(".")[2] == name:
+    """Return "counter", "gauge" or "worker gauge"; an annotation may be the text of one.
+
+    Raises:
+        ValueError: it is none of the three.
+    """
+    name = str(annotation).strip("\"'").rpartition(".")[2]
+    for kind, called in ((Gauge, "Gauge"), (WorkerGauge, "WorkerGauge")):
+        if annotation == kind or name == called:
             return str(kind.__metadata__[0])  # type: ignore[attr-defined]
-    return "counter"
+    if annotation is int or name == "int":
+        return "counter"
+    raise ValueError(f"is annotated {annotation!r}, not int, Gauge or WorkerGauge")
 
 
 class Struct:
@@ -48,8 +55,8 @@ class Struct:
     `Gauge` or `WorkerGauge` instead of `int` is shown as what it is.
 
     Raises:
-        TypeError: a keyword names no member, or the class has no members or one whose name
-            is taken.
+        TypeError: a keyword names no member, or the class has no members, or one whose name is
+            taken or whose annotation is none of these.
     """
 
     MEMBERS: ClassVar[tuple[str, ...]] = ()
@@ -69,8 +76,7 @@ class Struct:
             if not str(kind).removeprefix("typing.").startswith("ClassVar")
         ]
         cls.MEMBERS = (*cls.MEMBERS, *own)
-        kinds = inspect.get_annotations(cls)
-        cls.KINDS = cls.KINDS | {name: _kind_of(kinds[name]) for name in own}
+        cls.KINDS = cls.KINDS | cls._kinds(own)
         updates = {f"{update}_{name}" for name in cls.MEMBERS for update in ("incr", "decr")}
         for name in cls.MEMBERS:
             taken = name in updates or (name in own and hasattr(cls, name))
@@ -78,6 +84,16 @@ class Struct:
                 raise TypeError(f"{cls.__name__}: the name of member {name!r} is taken")
         for i, name in enumerate(cls.MEMBERS):
             setattr(cls, name, cls._member(i, name))
+
+    @classmethod
+    def _kinds(cls, names: list[str]) -> dict[str, str]:
+        kinds, annotations = {}, inspect.get_annotations(cls)
+        for name in names:
+            try:
+                kinds[name] = _kind_of(annotations[name])
+            except ValueError as error:
+                raise TypeError(f"{cls.__name__}: member {name!r} {error}") from None
+        return kinds
 
     @staticmethod
     def _member(i: int, name: str) -> property:

@@ -136,6 +136,19 @@ def test_a_file_that_is_cut_short(start, tmp_path):
     lost.forget_file()
 
 
+def test_a_file_that_is_found_cut_short_at_a_hup(start, tmp_path):
+    """The listeners are tried with another scoreboard then."""
+    file = tmp_path / "board"
+    side = start(file=str(file))
+    lost = side._board
+    os.truncate(file, 0)
+    reloaded(side, file=str(file))
+    side.try_listeners(Arbiter(1, None, "0", "sync", 0.0), [])
+    assert start.warned == [f"file: {file} was cut short while in use; counting in memory"]
+    assert reading(side).rows == ()
+    lost.forget_file()
+
+
 # The workers.
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import sys
 import threading
 from pathlib import Path
@@ -190,6 +191,14 @@ def test_taken_names(name):
     """A member that would hide what a Struct has is refused when the class is made."""
     with pytest.raises(TypeError, match=name):
         type("Bad", (Struct,), {"__annotations__": {name: int}, "__module__": __name__})
+
+
+@pytest.mark.parametrize("annotation", [float, "Guage", "float", None, list[int], "list[int]"])
+def test_other_annotations(annotation):
+    """A misspelt gauge is no counter."""
+    wanted = f"Bad: member 'x' is annotated {annotation!r}, not int, Gauge or WorkerGauge"
+    with pytest.raises(TypeError, match=re.escape(wanted)):
+        type("Bad", (Struct,), {"__annotations__": {"x": annotation}, "__module__": __name__})
 
 
 @pytest.mark.parametrize("names", [("x", "incr_x"), ("incr_x", "x"), ("x", "decr_x")])

@@ -45,6 +45,20 @@ def test_cut_short_while_idle(serve, gunicorn, tmp_path, background, kind, left)
         same(server, before)
 
 
+def test_cut_short_before_a_hup(serve, gunicorn, tmp_path):
+    """The arbiter is the first to touch it: one warning, and nothing of the reload is left out."""
+    file = tmp_path / "board"
+    with serve("--workers", "1", gunicorn=gunicorn, env={"RAINDROPS_FILE": str(file)}) as server:
+        server.ready(1)
+        (before,) = server.workers()
+        os.truncate(file, 0)
+        os.kill(server.pid, signal.SIGHUP)
+        server.logged(r"file: .* was cut short while in use; counting in memory")
+        eventually(lambda: not alive(before), "the end of the old worker")
+        server.ready(1)
+        assert "failed" not in "\n".join(server.log)
+
+
 @pytest.mark.parametrize("wait", [0, TICKS])
 @pytest.mark.parametrize("kind", ["sync", "gthread"])
 def test_cut_short_behind_another_handler(serve, gunicorn, tmp_path, kind, wait):

@@ -34,7 +34,7 @@ class Textual(Struct):
     """As under `from __future__ import annotations`."""
 
     jobs: "int"
-    depth: "Gauge"
+    depth: "'Gauge'"  # quoted in such a module
     open: "gunicorn_raindrops.WorkerGauge"  # noqa: F821  # only its name is looked at
 
 
