@@ -19,7 +19,7 @@ from pathlib import Path
 from ..processes import alive
 from .matching import agrees, has, says_something
 
-WAIT = 30.0
+WAIT = 60.0
 BETWEEN = 0.2
 """Seconds between two tries of a command that only reads."""
 ROUND = 3.5

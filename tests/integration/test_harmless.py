@@ -12,7 +12,7 @@ import pytest
 
 from ..schema import parsed
 from . import without_netlink
-from .servers import APPS, eventually, rewrite
+from .servers import APPS, LONG, eventually, rewrite
 
 
 def one_warning(server, *words):
@@ -217,7 +217,7 @@ def test_a_bad_setting_stops_the_start_with_one_line(serve, variable, value, tmp
     pidfile = tmp_path / "pid"
     server = serve("--pid", str(pidfile), env={variable: value})
     done = subprocess.run(
-        server.command, env=server.env, capture_output=True, text=True, timeout=20, check=False
+        server.command, env=server.env, capture_output=True, text=True, timeout=LONG, check=False
     )
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if variable in line]
@@ -233,7 +233,7 @@ def test_a_bad_keyword_stops_the_start_with_one_line(serve, tmp_path):
         conf = f"import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(), {call})\n"
         server = serve(conf=conf)
         done = subprocess.run(
-            server.command, env=server.env, capture_output=True, text=True, timeout=20, check=False
+            server.command, env=server.env, capture_output=True, text=True, timeout=LONG
         )
         assert done.returncode == 1
         assert "Traceback" not in done.stderr

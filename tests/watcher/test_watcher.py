@@ -233,13 +233,21 @@ def test_links_lead_back(stepped: Stepped) -> None:
 
 
 def reset(stepped: Stepped, name: str = NAME, **environ: str) -> tuple[int, dict[str, str], bytes]:
-    """Return the answer to a reset; the sample that it waits for is taken."""
-    stepped_by = threading.Timer(0.01, stepped.step, [stepped.found])
-    stepped_by.start()
+    """Return the answer to a reset; one sample is taken, which it waits for, or after it."""
+    sampler, answered = stepped.sampler, threading.Event()
+
+    def step() -> None:
+        while sampler.figures(name, 0).aggregate.count and not answered.wait(0.001):
+            pass
+        stepped.step(stepped.found)
+
+    stepping = threading.Thread(target=step)
+    stepping.start()
     try:
         return stepped.ask(f"/reset/{name}", "POST", **environ)
     finally:
-        stepped_by.join()
+        answered.set()
+        stepping.join()
 
 
 def test_reset(stepped: Stepped) -> None:
