@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gunicorn_raindrops import ListenStats, Watcher, watcher
 
 NAME = "127.0.0.1:80"
 HOST = "watch.example:8000"
+
+
+def when_awaited(sampler: Any, sample: Callable[..., None], *args: Any) -> None:
+    """Take a sample, on another thread, once somebody waits for the next one. One that came sooner
+    would not be waited for, and there is no other."""
+    wait = sampler.wait
+
+    def awaited(*bounds: Any) -> Any:
+        sampler.wait = wait
+        sampling = threading.Thread(target=sample, args=args)
+        sampling.start()
+        try:
+            return wait(*bounds)
+        finally:
+            sampling.join()
+
+    sampler.wait = awaited
 
 
 class Stepped:
@@ -34,6 +52,10 @@ class Stepped:
         sampler = self.sampler
         self.found = found
         sampler.sample()
+
+    def step_when_awaited(self, found: Any) -> None:
+        """Take a sample once somebody waits for the next one."""
+        when_awaited(self.sampler, self.step, found)
 
     def ask(
         self, path: str, method: str = "GET", **environ: str

@@ -13,6 +13,7 @@ from gunicorn_raindrops.watcher import sampling
 from gunicorn_raindrops.watcher.sampling import Sampler
 
 from ..conftest import settled
+from .stepped import when_awaited
 
 
 class Clock:
@@ -76,7 +77,7 @@ def test_peaks(clock: Clock, lab: Lab) -> None:
         lab.sample(number)
         assert lab.peaks() == expected
     clock.now = 1005.0
-    threading.Timer(0.01, lab.sample, [9]).start()
+    when_awaited(lab.sampler, lab.sample, 9)
     assert lab.sampler.reset("a")
     figures = lab.sampler.figures("a", 0)
     assert (figures.aggregate.count, figures.last_reset, figures.current) == (1, 1005, 9)
