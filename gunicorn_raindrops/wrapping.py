@@ -47,7 +47,10 @@ def is_ours(hook: Any) -> bool:
 
 def is_from_ours(hook: Any) -> bool:
     """Tell whether a hook is one of ours, or wraps one by functools.wraps."""
-    marked = getattr(hook, _MARK, None)
+    try:
+        marked = getattr(hook, _MARK, None)
+    except Exception:  # a proxy whose object is not there, as Flask's current_app
+        return False
     return marked is not None and is_ours(marked)
 
 

@@ -1,7 +1,7 @@
 """A user's hooks in place of ours."""
 
 import functools
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -21,6 +21,38 @@ def closed_over(ours):
     return lambda server: ours(server)
 
 
+def decorated(hook):
+    @functools.wraps(hook)
+    def inner(*args):
+        return hook(*args)
+
+    return inner
+
+
+class All:
+    def __init__(self, *hooks_):
+        self.hooks = hooks_
+
+    def call(self, server):
+        for hook in self.hooks:
+            hook(server)
+
+
+class Absent:
+    """As a proxy of Flask's outside of a request."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+
+CURRENT = Absent()
+OURS = [hooks.on_exit]
+AGENT = ModuleType("agent")
+AGENT.on_exit = lambda server: None
+AWARE = ModuleType("aware")
+AWARE.on_exit = by_hand
+
+
 class Called:
     def __call__(self, server):
         """Nobody knows what it calls."""
@@ -38,6 +70,18 @@ class Called:
         (Called(), False),
         (Called().__call__, True),
         (lambda server: None, True),
+        (decorated(by_hand), False),
+        (decorated(decorated(by_hand)), False),
+        (decorated(lambda server: None), True),
+        (All(print, hooks.on_exit).call, False),
+        (All(print).call, True),
+        (lambda server: [hook(server) for hook in OURS], False),
+        (lambda server, *, known=hooks.on_exit: known(server), False),
+        (lambda server, known=by_hand: known(server), False),
+        (lambda server: (lambda: hooks.on_exit(server))(), False),
+        (lambda server: AGENT.on_exit(server), True),
+        (lambda server: AWARE.on_exit(server), False),
+        (lambda server: CURRENT, True),
         (lambda server: server.cfg.settings["on_exit"].get()(server), False),
     ],
 )
