@@ -51,8 +51,9 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
 def _is_gunicorns_fork() -> bool:
     """Tell whether gunicorn forks a worker, or the next arbiter, which are to have the address. It
     calls hooks of the user's on its way there, and these may fork as well."""
+    pre_fork = getattr(process.server.cfg.pre_fork, "__code__", None)
     for frame, _ in traceback.walk_stack(sys._getframe()):
-        if wrapping.is_around_hooks(frame.f_code):
+        if frame.f_code is pre_fork or wrapping.is_around_hooks(frame.f_code):
             return False
         if frame.f_code.co_name in ("spawn_worker", "reexec"):
             return True

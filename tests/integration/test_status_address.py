@@ -243,22 +243,33 @@ def {hook}:
         return server.log.info("a helper: %d", pid)
     signal.pause()
 
-gunicorn_raindrops.hooks.install(globals())
+"""
+INSTALL = "gunicorn_raindrops.hooks.install(globals())\n"
+BY_HAND = """
+forking = pre_fork
+
+def helped(server, worker):
+    forking(server, worker)
+    gunicorn_raindrops.hooks.pre_fork(server, worker)
+
+from gunicorn_raindrops.hooks import *
+pre_fork = helped
 """
 HELPERS = [
-    ("when_ready(server)", "os.fork", ""),
-    ("when_ready(server)", "ctypes.PyDLL(None).fork", "board"),
-    ("pre_fork(server, worker)", "os.fork", "board"),
-    ("post_fork(server, worker)", "os.fork", ""),
+    ("when_ready(server)", "os.fork", "", INSTALL),
+    ("when_ready(server)", "ctypes.PyDLL(None).fork", "board", INSTALL),
+    ("pre_fork(server, worker)", "os.fork", "board", INSTALL),
+    ("pre_fork(server, worker)", "os.fork", "", BY_HAND),
+    ("post_fork(server, worker)", "os.fork", "", INSTALL),
 ]
 
 
-@pytest.mark.parametrize(("hook", "fork", "file"), HELPERS)
-def test_a_child_of_the_arbiter_keeps_nothing(serve, gunicorn, tmp_path, hook, fork, file):
+@pytest.mark.parametrize(("hook", "fork", "file", "install"), HELPERS)
+def test_a_child_of_the_arbiter_keeps_nothing(serve, gunicorn, tmp_path, hook, fork, file, install):
     """A helper that a user's hook has forked lives on; nobody can connect any more, the next server
     has the file, and no command takes the helper for a server."""
     env = {"RAINDROPS_FILE": str(tmp_path / file)} if file else {}
-    conf = HELPER.format(hook=hook, fork=fork)
+    conf = HELPER.format(hook=hook, fork=fork) + install
     with serve("--workers", "1", conf=conf, env=env, gunicorn=gunicorn) as server:
         server.ready(1)
         helper = int(server.logged(r"a helper: (\d+)")[1])
