@@ -159,16 +159,16 @@ class Tornado(AroundWSGI):
             container.wsgi_application = in_place_of(application, self.around(application, app))
             # `executor` came with tornado 6.3; its default one has no limit to tell
             capacity = getattr(getattr(container, "executor", None), "_max_workers", 1)
-            self._tell(tornado[1], container.wsgi_application)
+            self._tell(type(container), container.wsgi_application)
         else:
             super().wrap(worker, app)
-            self._tell(tornado[1], worker.wsgi)
+            self._tell(tornado[1].WSGIContainer, worker.wsgi)
         attached.set_capacity(capacity)
 
     @staticmethod
-    def _tell(module: Any, application: Any) -> None:
-        if hasattr(module.WSGIContainer, "handle_request"):  # it came with tornado 6.3
-            have_told(module.WSGIContainer, application)
+    def _tell(container: Any, application: Any) -> None:
+        if hasattr(container, "handle_request"):  # it came with tornado 6.3
+            have_told(container, application)
 
     def exchange(self, environ: Any) -> wsgi.Make:
         """See the base class."""

@@ -129,6 +129,15 @@ def test_in_a_container_of_the_application_s(serve):
         assert counted(server, "fine") == (200, expected(200, False))
 
 
+def test_in_a_container_that_sends_by_itself(serve):
+    """It has a handle_request of its own, which does not call the one of its base."""
+    kind = CLASSES["tornado"]
+    kind.available("current")
+    with serve("--workers", "1", *kind.args, app="tornado_container:sending") as server:
+        server.ready(1)
+        assert counted(server, "fine") == (200, expected(200, False))
+
+
 def test_a_malformed_body(server):
     """It is its client's fault that the application cannot read it."""
     if server.kind.name == "tornado":
