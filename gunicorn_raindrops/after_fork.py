@@ -83,7 +83,9 @@ def _uwsgi() -> tuple[str, int] | None:
     """Return the same of uWSGI, in one of its workers; None in its master, which loads what all of
     them share unless `lazy-apps` is set."""
     module = sys.modules.get("uwsgi")
-    return None if module is None or not module.worker_id() else ("uWSGI", module.numproc)
+    with contextlib.suppress(AttributeError, TypeError):  # it may be the application's own uwsgi.py
+        return ("uWSGI", module.numproc) if module.worker_id() else None  # type: ignore[union-attr]
+    return None
 
 
 def _loop_runs() -> bool:

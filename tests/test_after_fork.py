@@ -71,6 +71,12 @@ def test_uwsgi(monkeypatch: Any, worker: int, processes: int, is_alone: bool) ->
     assert (why_alone() is not None) is is_alone
 
 
+def test_a_module_of_this_name(monkeypatch: Any) -> None:
+    """It is the application's own, which makes its middleware while it is imported."""
+    monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace())
+    assert why_alone() is None
+
+
 def test_spawned(monkeypatch: Any) -> None:
     """By whatever it is, if that is no server that is known."""
     assert why_alone() is None
