@@ -178,6 +178,8 @@ class ArbiterSide:
     def _renew(self) -> Scoreboard:
         """Count anew: workers forked from now on share another scoreboard."""
         self._warn(f"file: {self.settings.file} was cut short while in use; counting in memory")
+        if self._board is not None:
+            self._board.forget_file()  # workers to come would have its descriptor
         board = Scoreboard(self.settings.max_workers)
         self._use(board)
         return board
