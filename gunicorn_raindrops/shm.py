@@ -8,6 +8,7 @@ processes and of threads goes for both. Under gunicorn each worker has a `Worker
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
@@ -26,6 +27,9 @@ WorkerGauge = Annotated[int, "worker gauge"]
 the sum when it dies."""
 
 
+_CLASS_VAR = re.compile(r"(\w+\.)*ClassVar\b")
+
+
 def _kind_of(annotation: Any) -> str:
     """Return "counter", "gauge" or "worker gauge"; an annotation may be the text of one.
 
@@ -36,7 +40,7 @@ def _kind_of(annotation: Any) -> str:
     for kind, called in ((Gauge, "Gauge"), (WorkerGauge, "WorkerGauge")):
         if annotation == kind or name == called:
             return str(kind.__metadata__[0])  # type: ignore[attr-defined]
-    if annotation is int or name == "int":
+    if int in (annotation, getattr(annotation, "__origin__", None)) or name == "int":
         return "counter"
     raise ValueError(f"is annotated {annotation!r}, not int, Gauge or WorkerGauge")
 
@@ -73,7 +77,7 @@ class Struct:
         own = [
             name
             for name, kind in inspect.get_annotations(cls).items()
-            if not str(kind).removeprefix("typing.").startswith("ClassVar")
+            if not _CLASS_VAR.match(str(kind))
         ]
         cls.MEMBERS = (*cls.MEMBERS, *own)
         cls.KINDS = cls.KINDS | cls._kinds(own)

@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import pytest
 
@@ -166,9 +166,12 @@ def test_string_annotations():
 
     class Quoted(Struct):
         limit: "ClassVar[int]" = 5
+        most: "t.ClassVar[int]" = 6  # noqa: F821  # only its name is looked at
         calling: "int"
+        written: Annotated[int, "bytes"]
 
-    assert Quoted.MEMBERS == ("calling",)
+    assert Quoted.MEMBERS == ("calling", "written")
+    assert set(Quoted.KINDS.values()) == {"counter"}
 
 
 def test_inheritance():
