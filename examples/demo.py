@@ -3,6 +3,7 @@
 The load ends by itself after ten minutes; the server goes on until Ctrl-C.
 """
 
+import http.client
 import os
 import random
 import signal
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -32,8 +32,8 @@ def client(over: threading.Event) -> None:
         try:
             with urllib.request.urlopen(asked, timeout=30) as response:
                 response.read()
-        except (urllib.error.URLError, OSError):
-            over.wait(0.5)  # a 404, or not up yet
+        except (OSError, http.client.HTTPException):
+            over.wait(0.5)  # a 404, or not up yet, or it ends
         over.wait(random.random())
 
 
@@ -42,8 +42,10 @@ def main() -> int:
     gunicorn = Path(sys.executable).parent / "gunicorn"
     command = [str(gunicorn), "-c", "python:gunicorn_raindrops.conf"]
     command += ["--bind", BIND, "--workers", "2", "--threads", "2", "--chdir", str(HERE), "app:app"]
-    server = subprocess.Popen(command, env={"RAINDROPS_QUEUE_HEADER": "on", **os.environ})
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # in a session of its own: a Ctrl-C that its workers get as well breaks off their requests
+    environ = {"RAINDROPS_QUEUE_HEADER": "on", **os.environ}
+    server = subprocess.Popen(command, env=environ, start_new_session=True)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: server.terminate())
     over = threading.Event()
     clients = [threading.Thread(target=client, args=(over,), daemon=True) for _ in range(CLIENTS)]

@@ -10,7 +10,6 @@ import math
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 from gunicorn_raindrops.exporters.families import FAMILIES
 
 from ..integration.servers import ROOT, WAIT, eventually
+from ..integration.test_demo import end_at_once
 from ..prometheus import Prometheus, scraping
 from .dashboards import DASHBOARD, label_queries, panels, queries, variables
 from .environment import NODE
@@ -155,7 +155,6 @@ def demo():
         env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     try:
         yield status
@@ -164,8 +163,7 @@ def demo():
         try:
             process.wait(2 * WAIT)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            end_at_once(process)
 
 
 def is_answered(prometheus, query):
