@@ -10,7 +10,7 @@ RELEASE := .venv-release
 DEPLOY := .venv-deploy
 
 .PHONY: demo docs test test-old test-deploy overload test-pythons test-wheels test-aarch64 \
-	release-check newest-pythons matrix life lint bench screenshots wheel wheels clean
+	release-check newest-pythons matrix life fuzz lint bench screenshots wheel wheels clean
 
 demo: $(BUILT)
 	@$(BIN)/python examples/demo.py
@@ -56,6 +56,15 @@ LIFE ?= 100x30
 SEED ?= $(shell date +%Y%m%d)
 life: $(BUILT) $(OLD_GUNICORN)/.built
 	LIFE=$(LIFE) SEED=$(SEED) $(BIN)/python -m pytest -q -s tests/integration/test_random_life.py
+
+# What `test` tries with the same examples each time, with others: FUZZ rounds, from another seed each
+# day.
+FUZZ ?= 20
+fuzz: $(BUILT)
+	@for round in $$(seq $(FUZZ)); do \
+	  $(BIN)/python -m pytest -q -n 2 -m hypothesis --hypothesis-profile=fuzz \
+	    --hypothesis-seed=$(SEED)$$round || exit; \
+	done
 
 # The wheels of all platforms looked into, and this machine's installed on each Python of pyenv's.
 test-wheels: $(BUILT) wheels

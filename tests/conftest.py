@@ -26,9 +26,11 @@ from . import schema
 
 WAIT = 60.0
 
-# No example is too slow: on a busy machine any can be.
-hypothesis.settings.register_profile("gunicorn-raindrops", deadline=None)
-hypothesis.settings.load_profile("gunicorn-raindrops")
+# No example is too slow: on a busy machine any can be. Each run has the same ones, but for those of
+# `make fuzz`.
+hypothesis.settings.register_profile("fuzz", deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -100,7 +100,7 @@ class BoardReader:
     def _workers_wanted(self) -> int | None:
         """Return how many workers the arbiters mean to have; None if there is no arbiter."""
         found = self._wanted.read()
-        return sum(one - 1 for one in found) if found else None
+        return sum(max(one - 1, 0) for one in found) if found else None  # 0: scribbled on
 
     def marks(self, seconds: float, reading: Reading | None = None) -> Marks:
         """Return the high-water marks of the last `seconds`, up to MARK_SECONDS, with what is in

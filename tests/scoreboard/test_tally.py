@@ -123,3 +123,10 @@ def test_more_arbiters_than_room(board, fork):
         gone.die()
     board.want(5)
     assert board.read().workers_wanted == 5
+
+
+def test_a_scribbled_number(board):
+    """A living arbiter's entry never says 0: nothing is wanted then, not one less."""
+    board.want(3)
+    board.header.wanted[0].word &= (1 << lib.GRD_GENERATION_SHIFT) - 1
+    assert board.read().workers_wanted == 0
