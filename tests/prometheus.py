@@ -10,7 +10,8 @@ import urllib.request
 
 import pytest
 
-from .integration.servers import WAIT, eventually
+from .bounds import WAIT
+from .integration.servers import eventually
 
 
 def needs_prometheus():

@@ -17,6 +17,7 @@ from gunicorn_raindrops.cli.top import view
 from gunicorn_raindrops.cli.top.cells import Cells
 from gunicorn_raindrops.cli.top.model import Model
 
+from .bounds import WAIT
 from .integration.browser import Browser
 from .integration.servers import Server
 
@@ -54,7 +55,7 @@ def client(address, number, over):
         for route in ROUTES[number % 8 :] + ROUTES[: number % 8]:
             if over.is_set():
                 return
-            connection = http.client.HTTPConnection(*address, timeout=30)
+            connection = http.client.HTTPConnection(*address, timeout=WAIT)
             try:
                 connection.request("GET", route)
                 connection.getresponse().read()

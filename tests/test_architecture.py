@@ -9,6 +9,8 @@ import pytest
 
 import gunicorn_raindrops
 
+from .bounds import WAIT
+
 pytestmark = pytest.mark.once
 
 ROOT = Path(gunicorn_raindrops.__file__).parent
@@ -247,7 +249,7 @@ def test_no_object_is_passed_as_a_number():
 def loaded(code):
     code += "\nimport sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT)
     return set(done.stdout.split())
 
 

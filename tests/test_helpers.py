@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from .bounds import WAIT
 from .conftest import settled
 from .integration.servers import ROOT, rewrite, tracebacks
 
@@ -19,7 +20,7 @@ def test_a_file_rewritten_within_a_second_is_run_anew(tmp_path):
     for value in range(5):
         rewrite(module, f"value = {value}\n")
         done = subprocess.run(
-            command, env=env, capture_output=True, text=True, check=True, timeout=20
+            command, env=env, capture_output=True, text=True, check=True, timeout=WAIT
         )
         assert done.stdout == f"{value}\n"
     assert list(tmp_path.glob("__pycache__/*.pyc"))

@@ -14,6 +14,8 @@ import pytest
 
 from gunicorn_raindrops import Histogram, LastDataRecv, TCPInfo, last_data_recv
 
+from .bounds import WAIT
+
 needs_tcp_info = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
 LOCAL = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
 FIGURES = ["X-Min", "X-Max", "X-Mean", "X-Std-Dev", "X-Outliers-Low", "X-Outliers-High"]
@@ -47,7 +49,7 @@ def accepted():
             client = stack.enter_context(socket.create_connection(listener.getsockname()))
             client.sendall(b"GET")
             sock = stack.enter_context(listener.accept()[0])
-            sock.settimeout(5)
+            sock.settimeout(WAIT)
             assert sock.recv(3) == b"GET"
             return sock
 

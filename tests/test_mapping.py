@@ -11,6 +11,8 @@ from gunicorn_raindrops import Histogram, Raindrops
 from gunicorn_raindrops.counting import slots
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from .bounds import WAIT
+
 CUT = """
 import faulthandler, mmap, os, signal, sys
 from gunicorn_raindrops import Raindrops
@@ -61,7 +63,7 @@ DUMP = "Fatal Python error: Bus error"
 def test_who_gets_the_signal(tmp_path, steps, dies, dumps):
     """We get what our files cause, also behind another handler. The rest is the others', once."""
     command = [sys.executable, "-c", CUT, str(tmp_path / "counters"), steps]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT)
     assert done.returncode == (-signal.SIGBUS if dies else 0), done.stderr
     assert done.stderr.count(DUMP) == int(dumps)
 

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gunicorn_raindrops import Raindrops
 
+from .bounds import WAIT
 from .conftest import descriptors
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memfd and /proc are Linux's")
@@ -652,7 +653,7 @@ def test_closed_while_threads_count(fork, n):
             counting, errors = threading.Barrier(3), []
 
             def count(rd=rd, counting=counting, errors=errors):
-                counting.wait(10)
+                counting.wait(WAIT)
                 try:
                     while True:
                         rd.incr(0, n)
@@ -663,10 +664,10 @@ def test_closed_while_threads_count(fork, n):
             threads = [threading.Thread(target=count) for _ in range(2)]
             for thread in threads:
                 thread.start()
-            counting.wait(10)
+            counting.wait(WAIT)
             rd.close()
             for thread in threads:
-                thread.join(10)
+                thread.join(WAIT)
             assert errors == [ValueError, ValueError]
 
     fork(race).check()
@@ -698,7 +699,7 @@ def test_resized_while_threads_count(fork):
                 rd.size = size
             stop.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(WAIT)
             rd.size = 4 * A_PAGE
             assert errors == []
             assert sum(rd) == sum(counted)
@@ -794,7 +795,7 @@ def test_forgotten_ones_go_quietly():
         "import sys; sys.left = Raindrops(3)\n"
     )
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", code]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=WAIT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 

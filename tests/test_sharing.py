@@ -4,12 +4,14 @@ import subprocess
 import sys
 import textwrap
 
+from .bounds import WAIT
+
 
 def run(code):
     """Run code in a fresh interpreter; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=30, check=True,
+        capture_output=True, text=True, timeout=WAIT, check=True,
     )  # fmt: skip
     return done.stdout.split()
 

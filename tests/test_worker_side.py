@@ -14,6 +14,8 @@ from gunicorn_raindrops.scoreboard.claims import Claims
 from gunicorn_raindrops.snapshot import Arbiter
 from gunicorn_raindrops.worker_side import Task, WorkerSide
 
+from .bounds import WAIT
+
 SETTINGS = settings.load({"bind": ""}, {})
 ARBITER = Arbiter(os.getpid(), None, "0", "sync", 0.0)
 
@@ -283,7 +285,7 @@ def test_statsd_does_not_keep_the_queue_from_being_marked(fork, board, monkeypat
         assert side.take_over(1, 1)
         attached.ready()
         side.serve(ARBITER, [], print, lambda take: pushed.set())
-        assert (marked.wait(5), pushed.wait(5)) == (True, True)
+        assert (marked.wait(WAIT), pushed.wait(WAIT)) == (True, True)
 
     fork(work).check()
 

@@ -11,9 +11,10 @@ from gunicorn_raindrops.cli import client
 from gunicorn_raindrops.cli.client import Target
 from gunicorn_raindrops.cli.terminal import Failed
 
+from ..bounds import WAIT
+
 pytestmark = pytest.mark.once
 
-WAIT = 10.0
 STATUS = json.dumps({"version": 1, "calling": 3}).encode()
 
 

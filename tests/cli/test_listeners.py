@@ -16,6 +16,7 @@ import pytest
 
 from gunicorn_raindrops.cli import listeners as cli_listeners
 
+from ..bounds import WAIT
 from ..listeners.listening import Lab, address, port
 
 pytestmark = [
@@ -53,7 +54,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def run(*arguments: str) -> tuple[int, str, str]:
     process = start(*arguments)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=WAIT)
     return process.returncode, out, err
 
 
@@ -130,7 +131,7 @@ def test_it_goes_on_until_interrupted(lab: Lab) -> None:
     assert lines[0].split() == HEAD
     assert {line.split()[1] for line in lines[1:]} == {address(one)}
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=WAIT)
     assert (process.returncode, err) == (130, "")
     assert HEAD[0] not in out
 
@@ -141,7 +142,7 @@ def test_a_closed_pipe_ends_it(lab: Lab) -> None:
     assert process.stdout and process.stderr
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=WAIT) == 0
     assert process.stderr.read() == ""
     process.stderr.close()
 
@@ -192,7 +193,7 @@ def test_output_that_is_closed() -> None:
     """Without a standard output at all (`>&-`) there is nobody to tell: quietly 0, as a pipe."""
     command = [sys.executable, "-c", PROGRAM, "listeners", "127.0.0.1:1"]
     closed = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, cwd=ROOT, timeout=30
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, cwd=ROOT, timeout=WAIT
     )
     assert (closed.returncode, closed.stderr) == (0, b"")
 
@@ -207,7 +208,7 @@ def test_output_that_lacks_a_letter() -> None:
         "/caf\N{LATIN SMALL LETTER E WITH ACUTE}",
     ]
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
-    shown = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=30, env=env)
+    shown = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=WAIT, env=env)
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert b"/caf\\xe9" in shown.stdout
 

@@ -11,6 +11,8 @@ import pytest
 from gunicorn_raindrops.cli import namespace
 from gunicorn_raindrops.listeners import tcp_listener_stats, unix_listener_stats
 
+from ..bounds import WAIT
+
 pytestmark = pytest.mark.once
 
 PROGRAM = """
@@ -32,7 +34,7 @@ def foreign():
     command = [*unshare, sys.executable, "-c", PROGRAM]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         yield process.pid, int(process.stdout.readline())
-        process.communicate(timeout=30)
+        process.communicate(timeout=WAIT)
 
 
 def test_a_foreign_namespace(foreign):

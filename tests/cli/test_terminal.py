@@ -9,6 +9,8 @@ import pytest
 
 from gunicorn_raindrops.cli.terminal import Failed, fit, outcome
 
+from ..bounds import WAIT
+
 pytestmark = pytest.mark.once
 
 
@@ -66,7 +68,7 @@ def test_output_that_is_not_there(redirect, status):
     code += "sys.exit(outcome(lambda: print('a line')))"
     command = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-c", code]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=WAIT)
     assert done.returncode == status
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == status
 
@@ -95,7 +97,7 @@ def test_a_second_interrupt():
     """One that comes while the command ends does nothing."""
     code = [sys.executable, "-c", INTERRUPTED_TWICE]
     root = Path(__file__).parents[2]
-    done = subprocess.run(code, capture_output=True, text=True, cwd=root, timeout=30)
+    done = subprocess.run(code, capture_output=True, text=True, cwd=root, timeout=WAIT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "ended\n", "")
 
 

@@ -20,6 +20,7 @@ import pytest
 from gunicorn_raindrops import TCPInfo
 from gunicorn_raindrops.cli import serving
 
+from ..bounds import WAIT
 from ..conftest import settled
 from ..listeners.listening import Lab, address, port
 
@@ -73,7 +74,7 @@ def start(*arguments: str, first: str = "") -> subprocess.Popen[str]:
 
 def run(*arguments: str) -> tuple[int, str]:
     process = start(*arguments)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=WAIT)
     assert out == ""
     return process.returncode, err
 
@@ -90,17 +91,17 @@ class Command:
     def end(self, sig: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal; return the exit status and what else was written to stderr."""
         self._process.send_signal(sig)
-        _, err = self._process.communicate(timeout=30)
+        _, err = self._process.communicate(timeout=WAIT)
         return self._process.returncode, err
 
     def wait(self) -> int:
         """Return its exit status, when it has ended by itself."""
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=WAIT)
 
     def kill(self) -> None:
         """End it, if it runs still."""
         self._process.kill()
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=WAIT)
 
     def connect(self) -> http.client.HTTPConnection:
         """Return a connection."""
@@ -109,7 +110,7 @@ class Command:
         connection.timeout = 20
         if kind == "unix":
             connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.settimeout(20)
+            connection.sock.settimeout(WAIT)
             connection.sock.connect(rest)
         return connection
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from ..integration.servers import ROOT, WAIT, eventually
+from ..bounds import WAIT
+from ..integration.servers import ROOT, eventually
 from ..processes import children
 
 SYSTEMD = "/lib/systemd/systemd"

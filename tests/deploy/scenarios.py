@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..bounds import WAIT
 from ..integration.load import Gate, Load
-from ..integration.servers import WAIT, Server, eventually
+from ..integration.servers import Server, eventually
 
 HERE = Path(__file__).parent
 SCENARIOS = {}

@@ -9,7 +9,8 @@ import urllib.request
 
 import pytest
 
-from ..integration.servers import WAIT, eventually
+from ..bounds import WAIT
+from ..integration.servers import eventually
 from .rules import FOLDER, alerts
 
 pytestmark = pytest.mark.once

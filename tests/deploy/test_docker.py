@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from ..integration.servers import ROOT, WAIT, eventually
+from ..bounds import WAIT
+from ..integration.servers import ROOT, eventually
 from ..wheels import pythons
 from .environment import tool
 from .images import container

@@ -19,7 +19,8 @@ import pytest
 
 from gunicorn_raindrops.exporters.families import FAMILIES
 
-from ..integration.servers import ROOT, WAIT, eventually
+from ..bounds import WAIT
+from ..integration.servers import ROOT, eventually
 from ..integration.test_demo import end_at_once
 from ..prometheus import Prometheus, scraping
 from .dashboards import DASHBOARD, label_queries, panels, queries, variables

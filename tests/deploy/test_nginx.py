@@ -15,7 +15,8 @@ import time
 
 import pytest
 
-from ..integration.servers import ROOT, WAIT, Server, eventually
+from ..bounds import WAIT
+from ..integration.servers import ROOT, Server, eventually
 
 pytestmark = pytest.mark.once
 

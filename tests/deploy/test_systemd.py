@@ -13,7 +13,8 @@ import sys
 
 import pytest
 
-from ..integration.servers import APPS, ROOT, WAIT, Server, eventually
+from ..bounds import WAIT
+from ..integration.servers import APPS, ROOT, Server, eventually
 from .pid1 import USER, Systemd
 
 pytestmark = pytest.mark.once

@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..bounds import WAIT
 from ..processes import alive
 from .matching import agrees, has, says_something
 
-WAIT = 60.0
 BETWEEN = 0.2
 """Seconds between two tries of a command that only reads."""
 ROUND = 3.5

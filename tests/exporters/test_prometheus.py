@@ -21,6 +21,7 @@ from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.snapshot import Snapshot
 from gunicorn_raindrops.status.app import StatusApp
 
+from ..bounds import WAIT
 from .test_json import SNAPSHOT, TCP, TIMED, UNIX, distribution
 
 OPEN = "application/openmetrics-text; version=1.0.0"
@@ -282,7 +283,7 @@ found = [status.answer("GET", "/_raindrops" + end) for end in ("", ".json", ".pr
 print(json.dumps([[one.status, one.body.decode()] for one in found]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=WAIT
     )
     (text, _), (whole, _), missing = json.loads(done.stdout)
     assert (text, whole) == (200, 200)
@@ -306,5 +307,5 @@ def test_promtool():
     for sample in (SNAPSHOT, TIMED):
         body, _ = prometheus.encode(sample, None)
         command = [promtool, "check", "metrics", "--extended"]
-        done = subprocess.run(command, input=body, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(command, input=body, capture_output=True, timeout=WAIT, check=False)
         assert (done.returncode, done.stderr) == (0, b"")

@@ -16,6 +16,8 @@ from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.snapshot import Listener, Snapshot, Worker
 from gunicorn_raindrops.status.thread import StatusServer
 
+from ..bounds import WAIT
+
 
 def blank(kind):
     """Return a dataclass's fields, all of them unknown."""
@@ -50,7 +52,7 @@ def statsd():
     """A socket as statsd has it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
+        sock.settimeout(WAIT)
         yield sock
 
 
@@ -136,7 +138,7 @@ def test_udp(statsd, host):
 def test_ipv6():
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.bind(("::1", 0))
-        sock.settimeout(5)
+        sock.settimeout(WAIT)
         pusher, _ = make(sock.getsockname()[:2])
         pusher.push(snapshot)
         assert received(sock, 5) == lines()
@@ -150,7 +152,7 @@ def test_a_unix_socket_that_comes_and_goes(tmp_path):
         pusher.push(snapshot)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.bind(path)
-            sock.settimeout(5)
+            sock.settimeout(WAIT)
             pusher.push(snapshot)
             assert received(sock, 5) == lines()
         Path(path).unlink()
@@ -169,7 +171,7 @@ def test_a_full_socket_does_not_block(tmp_path):
             target=lambda: [pusher.push(snapshot) for _ in range(1000)], daemon=True
         )
         pushing.start()
-        pushing.join(20)
+        pushing.join(WAIT)
         assert not pushing.is_alive()
     assert len(warnings) == 1
 
@@ -255,7 +257,7 @@ def test_a_tick_without_a_status_address():
     if pid == 0:  # the thread stays until its process ends
         with contextlib.suppress(BaseException):
             StatusServer(None, None, print, os.getppid(), tick).start()
-            os._exit(0 if all(ticked.acquire(timeout=5) for _ in range(2)) else 1)
+            os._exit(0 if all(ticked.acquire(timeout=WAIT) for _ in range(2)) else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
@@ -276,7 +278,7 @@ def test_a_tick_that_fails():
     if pid == 0:
         with contextlib.suppress(BaseException):
             StatusServer(None, None, warn, os.getppid(), tick).start()
-            twice = warned.acquire(timeout=5) and warned.acquire(timeout=5)
+            twice = warned.acquire(timeout=WAIT) and warned.acquire(timeout=WAIT)
             expected = "what is due each second failed: LookupError: broken"
             os._exit(0 if twice and set(lines) == {expected} else 1)
         os._exit(2)

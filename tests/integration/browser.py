@@ -14,9 +14,9 @@ import time
 import pytest
 from websockets.sync.client import connect
 
+from ..bounds import WAIT
 from .servers import eventually
 
-WAIT = 30.0
 QUIET = [
     "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
     "--disable-extensions", "--disable-gpu", "--disable-sync",

@@ -12,7 +12,8 @@ import random
 import socket
 import threading
 
-from .servers import WAIT, connect, eventually
+from ..bounds import WAIT
+from .servers import connect, eventually
 
 PATHS = ["/", "/", "/nowhere", "/redirect", "/unavailable", "/sleep?s=0.02", "/stream?n=3&s=0.005"]
 

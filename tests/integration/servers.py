@@ -19,15 +19,13 @@ from pathlib import Path
 
 import pytest
 
+from ..bounds import LONG, WAIT
 from ..processes import alive, children, is_reaped, session
 from ..schema import parsed
 
 ROOT = Path(__file__).parent.parent.parent
 APPS = Path(__file__).parent
 GUNICORNS = {"current": Path(sys.executable), "23": ROOT / ".venv-gunicorn23/bin/python"}
-WAIT = 20.0
-LONG = 180.0
-"""Seconds for thousands of requests, on a machine that is busy otherwise."""
 BROKEN = (OSError, http.client.HTTPException)
 """What a client sees of a server whose workers are killed."""
 SERVING = ("idle", "reading", "calling", "writing")

@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+from ..bounds import WAIT
 from .servers import eventually
 
 OURS = {"/memfd:gunicorn-raindrops (deleted)": 1, "socket": 1}
@@ -118,5 +119,5 @@ def test_status_socket_in_the_file_system(serve, tmp_path):
                 os.killpg(server.pid, how)
             else:
                 os.kill(server.pid, how)
-            server.process.wait(20)
+            server.process.wait(WAIT)
         assert path.exists() is (how == signal.SIGKILL)

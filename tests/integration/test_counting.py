@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from ..bounds import WAIT
 from ..processes import alive
 from .classes import HOLDING, IDS, PAIRS, among, each
 from .servers import Server, connect, eventually
@@ -174,7 +175,7 @@ def test_a_child_of_the_application_ends_nothing(serve, gunicorn):
 def test_keepalive_counts_each_request(shared):
     """Three requests on one connection are three, and none is in flight between them."""
     since = Since(shared)
-    client = http.client.HTTPConnection(*shared.address, timeout=10)
+    client = http.client.HTTPConnection(*shared.address, timeout=WAIT)
     with contextlib.closing(client):
         for done in range(1, 4):
             client.request("GET", "/")

@@ -10,8 +10,9 @@ import threading
 
 import pytest
 
+from ..bounds import LONG, WAIT
 from ..processes import alive, children
-from .servers import LONG, ROOT, WAIT, eventually
+from .servers import ROOT, eventually
 
 DEMO = ROOT / "examples" / "demo.py"
 BROKEN_OFF = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ..bounds import WAIT
 from .classes import each
 from .servers import eventually
 
@@ -51,7 +52,7 @@ def test_the_thread_imports_nothing(serve, gunicorn, kind):
     kind.available(gunicorn)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
         statsd.bind(("127.0.0.1", 0))
-        statsd.settimeout(20)
+        statsd.settimeout(WAIT)
         port = statsd.getsockname()[1]
         args = ("--workers", "1", "--statsd-host", f"localhost:{port}", *kind.args)
         with serve(*args, gunicorn=gunicorn, conf=WATCHED, app=kind.app) as server:
@@ -113,7 +114,7 @@ def test_a_fork_while_metrics_are_asked_for_first(serve, tmp_path, worker, prelo
     env = {"PYTHONPATH": str(tmp_path)}
     with serve(*args, conf=SLOW, env=env, app="forking:app") as server:
         server.ready(1)
-        asking = http.client.HTTPConnection(*server.status_address, timeout=20)
+        asking = http.client.HTTPConnection(*server.status_address, timeout=WAIT)
         asking.request("GET", "/metrics")
         eventually(lambda: server.get("/") == (200, b"done"), "a child that ends", 0)
         assert asking.getresponse().status == 200

@@ -5,6 +5,7 @@ import http.client
 
 import pytest
 
+from ..bounds import WAIT
 from .classes import CLASSES, has
 from .servers import Server, eventually
 from .test_worker_classes import echoing, open_ones
@@ -34,7 +35,7 @@ CASES = [
 
 def answers(server):
     """Ask all there is, some times over on one connection; returns statuses, headers, bodies."""
-    client = http.client.HTTPConnection(*server.address, timeout=20)
+    client = http.client.HTTPConnection(*server.address, timeout=WAIT)
     seen = []
     for _ in range(ROUNDS):
         for method, path, body, _ in ASKED:

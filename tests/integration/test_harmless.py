@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ..bounds import LONG, WAIT
 from ..schema import parsed
 from . import without_netlink
-from .servers import APPS, LONG, eventually, rewrite
+from .servers import APPS, eventually, rewrite
 
 
 def one_warning(server, *words):
@@ -57,7 +58,7 @@ def test_no_thread_to_be_had(serve, gunicorn, worker_class):
         assert (status["requests"], status["capacity"]) == (1, 1)
         assert [worker["state"] for worker in status["workers"]] == ["idle"]
         for _ in range(3):
-            assert server.ask(timeout=4)[0] == 200
+            assert server.ask(timeout=WAIT)[0] == 200
 
 
 def test_status_port_that_gets_free(serve, gunicorn):
@@ -121,7 +122,7 @@ def test_totals_outlive_the_server_in_a_file(serve, tmp_path):
             server.get("/")
         eventually(lambda: server.status()["requests"] == 5, "counted")
         os.killpg(server.pid, signal.SIGKILL)
-        server.process.wait(10)
+        server.process.wait(WAIT)
     with serve("--workers", "2", env=env) as server:
         status = server.ready(2)
         assert (status["requests"], status["calling"], status["writing"]) == (5, 0, 0)

@@ -9,6 +9,7 @@ import pytest
 
 from gunicorn_raindrops.last_data_recv import PATH
 
+from ..bounds import WAIT
 from .classes import among
 from .load import Gate
 from .servers import connect, eventually
@@ -74,7 +75,7 @@ def test_a_unix_listener_counts_nothing(serve, tmp_path):
         server.ready(1)
         before = ask(server)["X-Count"]
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(20)
+            client.settimeout(WAIT)
             client.connect(f"{tmp_path}/app.sock")
             client.sendall(REQUEST)
             assert received(client).startswith(b"HTTP/1.1 200")

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from ..bounds import WAIT
 from ..processes import children, session
 from .load import Gate, Load, exact
-from .servers import WAIT, Background, Server, connect, eventually, rewrite
+from .servers import Background, Server, connect, eventually, rewrite
 
 INSTALL = "import gunicorn_raindrops\ngunicorn_raindrops.hooks.install(globals(){})\n"
 # gunicorn heeds WINCH only when it is a daemon, and does not become one where it finds this
@@ -202,7 +203,7 @@ def test_an_arbiter_killed_in_an_upgrade_leaves_none_untracked(serve, gunicorn):
         server.arbiters.append(eventually(second, "a second generation"))
         eventually(lambda: server.status()["untracked"] == 5, "those of both")
         server.end(server.process.pid, signal.SIGKILL)
-        eventually(lambda: server.told().get("untracked") == 3, "those of the second", 5)
+        eventually(lambda: server.told().get("untracked") == 3, "those of the second")
         for pid in before:  # they see it when they next wake
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

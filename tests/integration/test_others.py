@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ..bounds import WAIT
 from ..processes import alive
 from .classes import each
-from .servers import WAIT, eventually, rewrite
+from .servers import eventually, rewrite
 
 BASE = """
 import gunicorn_raindrops

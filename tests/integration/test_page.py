@@ -16,8 +16,6 @@ from .servers import ROOT, eventually
 
 pytestmark = pytest.mark.once
 
-SAYS = 3.0
-"""Seconds within which the page says that the server has stopped answering, and that it is back."""
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
 EXAMPLES = str(ROOT / "examples")
 HOSTILE = "<img src=x onerror=\"document.title='hurt'\">'\"&lt;\x1b[31m\u202e\ud800\0" + "x" * 8192
@@ -205,14 +203,13 @@ def test_a_server_that_goes_and_comes_back(serve, tmp_path):
             enter(browser, "s3cret")
             browser.sees(shown, "the figures")
             assert browser.run(trouble) == ""
-            gone = time.monotonic()
+            assert browser.run("PERIOD + PATIENCE") < 3000
             server.kill()
-        browser.sees(f"{trouble}.includes('has not answered since')", "that it is gone", SAYS)
-        assert time.monotonic() - gone < SAYS + 1  # the kill, and the end of all processes
+        browser.sees(f"{trouble}.includes('has not answered since')", "that it is gone")
         with serve(env=env) as server:
             server.logged("status at")
             eventually(lambda: server.ask(headers={"Authorization": "Bearer s3cret"}), "status")
-            browser.sees(f"{trouble} === '' && {shown}", "that it is back", SAYS)
+            browser.sees(f"{trouble} === '' && {shown}", "that it is back")
         assert browser.complaints() == []
 
 

@@ -10,10 +10,11 @@ import time
 
 import pytest
 
+from ..bounds import WAIT
 from ..processes import children
 from ..prometheus import Prometheus, needs_prometheus, scraping
 from .load import Load
-from .servers import WAIT, eventually
+from .servers import eventually
 
 KILLS = 80
 WINDOW = 5  # seconds of a rate

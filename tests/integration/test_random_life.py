@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -135,13 +134,12 @@ class Life(RuleBasedStateMachine):
         self.settle()
         self.load.pause()
         self.lose(lambda one: not alive(one.pid) or one.is_lost())
-        eventually(self.is_true, lambda: f"{self.known()}: {self.server.status()}", 3)
-        self.answers_at_once()
+        eventually(self.is_true, lambda: f"{self.known()}: {self.server.status()}")
+        self.server.ask()
         for pid in self.sizes:
             eventually(
                 lambda pid=pid: self._belongings(pid) == self.baseline,
                 lambda pid=pid: f"{self.baseline} as at the start: {self._belongings(pid)}",
-                5,
             )
         assert self.poll.back == []
         assert self.poll.late == []
@@ -159,7 +157,7 @@ class Life(RuleBasedStateMachine):
             return False
 
         held = {one.pid for one in self.held}
-        eventually(settled, lambda: f"{self.sizes} workers, held by {held}: {self.rows}", 40)
+        eventually(settled, lambda: f"{self.sizes} workers, held by {held}: {self.rows}")
 
     def lose(self, lost):
         """Forget the held requests for which `lost` holds: they may be counted, or not."""
@@ -188,11 +186,6 @@ class Life(RuleBasedStateMachine):
             f"{self.load.total} + {self.sure} requests, perhaps {self.maybe} + {self.load.broken} "
             f"more or {self.missing} less, held by {[one.pid for one in self.held]}, {self.sizes}"
         )
-
-    def answers_at_once(self):
-        began = time.monotonic()
-        self.server.ask(timeout=1)
-        assert time.monotonic() - began < 1
 
     def keep_held(self, most):
         """Let requests go until no more than so many are held."""
@@ -293,7 +286,7 @@ class Life(RuleBasedStateMachine):
         self.server.send(sig, victim)
         if sig == signal.SIGABRT:  # a gthread worker waits for its threads
             self.lose(lambda one: one.pid == victim)
-        eventually(lambda: not alive(victim), "its end", 40)
+        eventually(lambda: not alive(victim), "its end")
         self.check()
 
     @precondition(lambda self: not self.upgrading)

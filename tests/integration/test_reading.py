@@ -29,14 +29,14 @@ def clients(server, number, sent):
         yield
 
 
-def reads(server, number, seconds=20.0):
+def reads(server, number):
     """Wait until so many connections are held; returns the status."""
 
     def there():
         status = server.told()
         return status.get("reading") == number and status
 
-    return eventually(there, lambda: f"{number} reading, but {server.told()}", seconds)
+    return eventually(there, lambda: f"{number} reading, but {server.told()}")
 
 
 def hello(client):
@@ -67,7 +67,7 @@ def test_half_a_head_holds_a_thread(serve, gunicorn, kind):
             with clients(server, 4, HALF_A_HEAD + b"\r\n"):
                 # queued behind sync workers, waiting inside gthread
                 eventually(lambda: server.status()["saturation"] == 3.0, "four behind them")
-        reads(server, 0, seconds=1)
+        reads(server, 0)
         if kind.name == "sync":  # in a recv() that the kernel restarts it learns of no signal
             return
         with clients(server, 1, HALF_A_HEAD):
@@ -89,7 +89,7 @@ def test_a_lingering_close_holds_a_thread(serve, gunicorn, kind):
             assert hello(client)
             status = reads(server, 1)
             assert (status["calling"], status["writing"], status["scoreboard"][0]) == (0, 0, "R")
-        reads(server, 0, seconds=1)
+        reads(server, 0)
 
 
 def test_a_connection_kept_alive_holds_no_thread(serve, gunicorn):
@@ -103,7 +103,7 @@ def test_a_connection_kept_alive_holds_no_thread(serve, gunicorn):
                 assert reads(server, 1)["workers"][0]["state"] == "reading"
                 client.sendall(b"\r\n")
                 assert hello(client)
-                eventually(lambda: server.status()["scoreboard"][0] == "_", "idle", seconds=1)
+                eventually(lambda: server.status()["scoreboard"][0] == "_", "idle")
 
 
 @among(*HOLDING)
@@ -120,6 +120,6 @@ def test_a_killed_worker_takes_along_what_it_read(serve, gunicorn, kind):
                 left = 2 - victim["reading"]
                 os.kill(victim["pid"], signal.SIGKILL)
                 server.heals(victim["pid"], lambda s, n=left: s["reading"] == n, f"{left} left")
-            reads(server, 0, seconds=1)
+            reads(server, 0)
             server.ready(2)
         server.kill()

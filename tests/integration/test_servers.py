@@ -18,8 +18,9 @@ import pytest
 
 from gunicorn_raindrops.counting import slots
 
+from ..bounds import WAIT
 from ..processes import alive
-from .servers import APPS, BROKEN, WAIT, Server, connect, eventually
+from .servers import APPS, BROKEN, Server, connect, eventually
 from .test_exact import Client
 
 REQUESTS = 2000
@@ -115,7 +116,7 @@ class Foreign(Server):
             status = self.status()
             return len(status["workers"]) >= workers and status
 
-        return eventually(all_have, f"{workers} workers have served", 60)
+        return eventually(all_have, f"{workers} workers have served")
 
 
 class Mixed(Client):
@@ -187,7 +188,7 @@ def test_phases_and_a_killed_worker(tmp_path, kind, phase, path):
             reading = slots.share(1, str(tmp_path / "board")).read()
             assert (reading.rows, reading.requests) == ((), before)
             return
-        eventually(lambda: server.status()[phase] == 0, "out of the gauge", 1.0)
+        eventually(lambda: server.status()[phase] == 0, "out of the gauge")
         after = server.settled()
         assert after["requests"] == before
         assert worker["pid"] not in [w["pid"] for w in after["workers"]]

@@ -9,7 +9,8 @@ import pytest
 
 from gunicorn_raindrops import hooks
 
-from .servers import APPS, GUNICORNS, WAIT, eventually, rewrite
+from ..bounds import WAIT
+from .servers import APPS, GUNICORNS, eventually, rewrite
 
 SHIPPED = ("-c", "python:gunicorn_raindrops.conf")
 SETTINGS = {

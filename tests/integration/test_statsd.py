@@ -9,9 +9,10 @@ import threading
 
 import pytest
 
+from ..bounds import WAIT
 from .classes import among
 from .load import Gate
-from .servers import WAIT, connect, eventually
+from .servers import connect, eventually
 
 OURS = re.compile(
     r"(.*)gunicorn\.(busy_workers|total_workers|requests\.in_flight|requests\.waiting|saturation"

@@ -12,6 +12,7 @@ import pytest
 
 from gunicorn_raindrops.cli import proc
 
+from ..bounds import WAIT
 from ..processes import alive, children, listens
 from .servers import connect, eventually, rewrite
 
@@ -90,7 +91,7 @@ def test_mode_of_a_unix_socket(serve, gunicorn, tmp_path, mode, expected):
 def ask(path, request=b"GET /_raindrops HTTP/1.0\r\n\r\n"):
     """Ask a unix status address."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(WAIT)
         client.connect(str(path))
         client.sendall(request)
         return b"".join(iter(lambda: client.recv(65536), b""))

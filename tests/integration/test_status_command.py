@@ -14,6 +14,7 @@ import pytest
 
 from gunicorn_raindrops import cli
 
+from ..bounds import WAIT
 from ..schema import check
 from .servers import APPS, BROKEN, ROOT, eventually
 
@@ -136,7 +137,7 @@ IN_NETWORK = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "s
 
 def can(*command):
     with contextlib.suppress(OSError):
-        return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=WAIT).returncode == 0
     return False
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from ..bounds import WAIT
 from ..processes import children
 from ..schema import parsed
 from .classes import CLASSES, among
@@ -191,7 +192,7 @@ def test_an_application_that_cannot_start(serve, gunicorn, kind, tmp_path):
     env = {"RAINDROPS_FILE": file}
     app = "asgi_apps:unready"
     with serve(*kind.args, app=app, gunicorn=gunicorn, env=env, tracebacks=None) as server:
-        server.process.wait(20)
+        server.process.wait(WAIT)
     board = Scoreboard(1, file)
     found = {cause: n for cause, n in board.read().exits.items() if n}
     board.forget_file()
@@ -228,7 +229,7 @@ def test_boot_failures_are_kept_in_a_file(serve, gunicorn, tmp_path):
     """gunicorn stops there, so nobody is left to ask; the next server knows."""
     file = str(tmp_path / "board")
     with serve(app="apps:nothing", gunicorn=gunicorn, env={"RAINDROPS_FILE": file}) as server:
-        server.process.wait(20)
+        server.process.wait(WAIT)
     board = Scoreboard(1, file)
     assert board.read().exits["boot_failure"] == 1
     board.forget_file()

@@ -16,6 +16,7 @@ import pytest
 from gunicorn_raindrops.cli import find
 from gunicorn_raindrops.cli.top.source import ByPid, Ended
 
+from ..bounds import WAIT
 from .servers import BROKEN, ROOT, eventually
 
 pytestmark = [
@@ -49,7 +50,7 @@ class Terminal:
             str(ROOT),
             "exec /bin/sh",
         ]
-        subprocess.run([*self._tmux, "-u", *new], env=env, check=True, timeout=20)
+        subprocess.run([*self._tmux, "-u", *new], env=env, check=True, timeout=WAIT)
         self.shows(PROMPT.strip())
         return self
 
@@ -62,7 +63,7 @@ class Terminal:
         """Run a command of tmux's, and return what it says."""
         command = [*self._tmux, *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=20
+            command, capture_output=True, text=True, check=True, timeout=WAIT
         ).stdout.removesuffix("\n")
 
     def screen(self):
@@ -134,7 +135,7 @@ class Load:
     def __exit__(self, *_):
         self._end.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(WAIT)
 
 
 def test_screens(serve, terminal, background):

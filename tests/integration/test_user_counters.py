@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from ..bounds import WAIT
 from .load import Load
 from .servers import connect, eventually
 
@@ -63,7 +64,7 @@ def test_counters_outlive_generations(serve, gunicorn, preload):
 def test_counters_that_are_none(serve):
     """One line says what is wrong, and gunicorn does not start."""
     with serve(app=APP, env={"RAINDROPS_COUNTERS": "counting_app:app"}) as server:
-        assert server.process.wait(20) != 0
+        assert server.process.wait(WAIT) != 0
         server.logged(
             "Error: gunicorn-raindrops: counters: counting_app:app is not a Struct, but a"
         )

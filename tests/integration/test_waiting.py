@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from .servers import WAIT, connect, eventually
+from ..bounds import WAIT
+from .servers import connect, eventually
 
 GTHREAD = ("--workers", "1", "--worker-class", "gthread", "--threads")
 LONG = b"GET /sleep?s=600 HTTP/1.1\r\nHost: x\r\n\r\n"

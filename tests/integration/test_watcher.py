@@ -18,6 +18,7 @@ import pytest
 from gunicorn_raindrops import Watcher
 from gunicorn_raindrops.watcher import sampling
 
+from ..bounds import WAIT
 from ..listeners.listening import Lab, address, port, settled
 from .classes import among
 from .servers import APPS, eventually
@@ -72,7 +73,7 @@ class Ruby:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(WAIT)
         self.process.stdout.close()
         self._alarm.cancel()
 
@@ -131,7 +132,7 @@ class Ours:
         thread = threading.Thread(target=lambda: answers.append(self.call(env)))
         self._waits_in(thread)
         self.sample(at)
-        thread.join(20)
+        thread.join(WAIT)
         return answers[0]
 
     def tail(self, env):
@@ -151,7 +152,7 @@ class Ours:
     def lines(self):
         """Return the lines of the tail, which is ended by that."""
         self.app.close()
-        self._thread.join(20)
+        self._thread.join(WAIT)
         return [line.decode() for line in self._lines]
 
 
@@ -207,7 +208,7 @@ class Crowd:
         for i, (listener, target) in enumerate(self._listeners.values()):
             for j in range((turn + i) % 3):
                 client = self._lab.enter_context(socket.socket(listener.family))
-                client.settimeout(5)
+                client.settimeout(WAIT)
                 client.connect(target)
                 if (turn + j) % 2:
                     self._accepted.append((client, self._lab.accept(listener)))
@@ -309,7 +310,7 @@ def both_answer(ours, ruby, name):
 
 def ask(server, path, method="GET", **headers):
     """Return status, headers and body."""
-    connection = http.client.HTTPConnection(*server.address, timeout=20)
+    connection = http.client.HTTPConnection(*server.address, timeout=WAIT)
     with contextlib.closing(connection):
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
@@ -346,7 +347,7 @@ def evil(site):
 @contextlib.contextmanager
 def http_stream(server, path):
     """Lines of a response, as they come."""
-    connection = http.client.HTTPConnection(*server.address, timeout=20)
+    connection = http.client.HTTPConnection(*server.address, timeout=WAIT)
     with contextlib.closing(connection):
         connection.request("GET", path)
         response = connection.getresponse()

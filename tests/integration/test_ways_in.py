@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from ..bounds import WAIT
 from ..processes import alive, children
 from ..schema import parsed
 from .servers import ROOT, connect, eventually, rewrite
@@ -119,7 +120,7 @@ def test_a_hook_that_gunicorn_would_refuse_is_still_refused(serve):
     conf = "def on_starting():\n    pass\n" + INSTALL.format("")
     server = serve(conf=conf)
     with server:
-        assert server.process.wait(20) == 1
+        assert server.process.wait(WAIT) == 1
     assert any("arity" in line for line in server.log)
 
 
@@ -261,7 +262,7 @@ def test_upgrade_shares_the_scoreboard(serve, gunicorn):
         eventually(lambda: server.status()["requests"] == 11, "counted")
         new = [pid for pid in server.workers() if len(children(pid)) == 1]
         os.kill(server.pid, signal.SIGTERM)
-        server.process.wait(20)
+        server.process.wait(WAIT)
         server.ready(1)
         for _ in range(10):
             server.get("/")

@@ -10,6 +10,7 @@ import socket
 
 import pytest
 
+from ..bounds import WAIT
 from ..schema import parsed
 from .classes import CLASSES, PAIRS, among, has
 from .servers import BROKEN, connect, eventually
@@ -383,7 +384,7 @@ served = among("gevent", "eventlet", "gevent_pywsgi", "tornado", "asgi", UVICORN
 def ask_unix(path, name=None):
     """Ask for the status through a unix listener, from a socket of that name."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(WAIT)
         if name is not None:
             client.bind(name)
         client.connect(path)

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..bounds import WAIT
+
 T = TypeVar("T")
 
 
 def settled(read: Callable[[], T], expected: T) -> T:
     """Read until it is as expected: the kernel finishes a handshake after connect() returned."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + WAIT
     while (got := read()) != expected and time.monotonic() < deadline:
         os.sched_yield()
     return got
@@ -45,10 +47,10 @@ class Lab(contextlib.ExitStack):
         return sock
 
     def connect(self, host: str, port: int) -> socket.socket:
-        return self.enter_context(socket.create_connection((host, port), timeout=5))
+        return self.enter_context(socket.create_connection((host, port), timeout=WAIT))
 
     def accept(self, listener: socket.socket) -> socket.socket:
-        listener.settimeout(5)
+        listener.settimeout(WAIT)
         return self.enter_context(listener.accept()[0])
 
 

@@ -20,6 +20,7 @@ from gunicorn_raindrops.listeners import (
     tcp_listener_stats,
 )
 
+from ..bounds import WAIT
 from .listening import Lab, address, port, settled
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sock_diag is Linux's")
@@ -375,7 +376,7 @@ def test_two_threads_with_a_socket_each(lab: Lab) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(WAIT)
     assert not wrong and not any(thread.is_alive() for thread in threads)
 
 

@@ -16,6 +16,8 @@ import pytest
 from gunicorn_raindrops.listeners import tcp_info
 from gunicorn_raindrops.listeners.tcp_info import TCPInfo
 
+from ..bounds import WAIT
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
 
 HEADER = Path("/usr/include/linux/tcp.h")
@@ -39,10 +41,10 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, ...]]:
     """A listener, a client that has sent 1,000 bytes, and its accepted socket."""
     family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
     with socket.create_server((request.param, 0), family=family, backlog=9) as listener:
-        with socket.create_connection(listener.getsockname()[:2], timeout=5) as client:
+        with socket.create_connection(listener.getsockname()[:2], timeout=WAIT) as client:
             with listener.accept()[0] as accepted:
                 client.sendall(b"x" * 1000)
-                accepted.settimeout(5)
+                accepted.settimeout(WAIT)
                 left = 1000
                 while left:
                     left -= len(accepted.recv(left))
@@ -112,7 +114,7 @@ def test_offsets_are_the_headers(tmp_path: Path) -> None:
     source, binary = tmp_path / "offsets.c", tmp_path / "offsets"
     source.write_text(program + "}\n")
     subprocess.run(["gcc", "-o", binary, source], check=True, timeout=60)
-    output = subprocess.run([binary], check=True, timeout=10, capture_output=True, text=True)
+    output = subprocess.run([binary], check=True, timeout=WAIT, capture_output=True, text=True)
     expected = {line.split()[0]: int(line.split()[1]) for line in output.stdout.splitlines()}
     assert len(expected) > 30
     assert set(names) <= set(TCPInfo.__annotations__)

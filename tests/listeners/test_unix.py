@@ -25,6 +25,8 @@ from gunicorn_raindrops.listeners import (
 )
 from gunicorn_raindrops.listeners import unix as unix_names
 
+from ..bounds import WAIT
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="unix_diag is Linux's")
 
 NOBODY = ListenStats(0, 0, 0, None)
@@ -48,12 +50,12 @@ class Lab(contextlib.ExitStack):
 
     def connect(self, name: str | bytes) -> socket.socket:
         sock = self.enter_context(socket.socket(socket.AF_UNIX))
-        sock.settimeout(5)
+        sock.settimeout(WAIT)
         sock.connect(name)
         return sock
 
     def accept(self, listener: socket.socket) -> socket.socket:
-        listener.settimeout(5)
+        listener.settimeout(WAIT)
         return self.enter_context(listener.accept()[0])
 
 

@@ -12,6 +12,8 @@ from gunicorn_raindrops.looking.looker import Looker, SlowLooker
 from gunicorn_raindrops.looking.threads import OfThread
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from ..bounds import WAIT
+
 
 @pytest.fixture
 def board():
@@ -72,7 +74,7 @@ def current(board):
 
 
 def until(predicate):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT
     while not predicate():
         assert time.monotonic() < deadline
         time.sleep(0.005)

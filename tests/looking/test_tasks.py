@@ -15,6 +15,8 @@ from gunicorn_raindrops.looking.flight import Flight
 from gunicorn_raindrops.looking.tasks import BLOCKED, BLOCKS, OfTasks
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from ..bounds import WAIT
+
 try:
     import anyio
 except ImportError:  # a Python for which there are few packages
@@ -75,7 +77,7 @@ def test_each_its_own(board):
         await asyncio.get_running_loop().run_in_executor(None, in_pool)
 
     def in_pool():
-        event.wait(10)
+        event.wait(WAIT)
 
     async def child(scope):
         await grandchild()
@@ -213,7 +215,7 @@ def test_a_blocked_loop(board, where):
 
     def watch(finder):
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + WAIT
             while len(attached.flights(0)) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(0.05)

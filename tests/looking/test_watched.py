@@ -8,6 +8,8 @@ import pytest
 from gunicorn_raindrops import ASGIMiddleware, Middleware
 from gunicorn_raindrops.looking import looker, watched
 
+from ..bounds import WAIT
+
 
 @pytest.fixture(autouse=True)
 def _aged(monkeypatch):
@@ -27,7 +29,7 @@ def test_wsgi():
 
     def waiting():
         inside.set()
-        go_on.wait(10)
+        go_on.wait(WAIT)
         go_on.clear()
 
     def body():
@@ -45,7 +47,7 @@ def test_wsgi():
     thread.start()
     seen = []
     for _ in range(2):
-        inside.wait(10)
+        inside.wait(WAIT)
         inside.clear()
         watched.look()
         seen.append(where(middleware))

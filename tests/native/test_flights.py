@@ -11,6 +11,8 @@ from gunicorn_raindrops.counting import attached, request
 from gunicorn_raindrops.counting.slots import BoardSlot
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from ..bounds import WAIT
+
 ENTRIES, WHERE = 32, 119
 
 
@@ -131,7 +133,7 @@ def test_those_that_end_slow(attach):
     quick, slow = request.begin_ticket("GET", "/quick"), request.begin_ticket("GET", "/slow")
     request.begin("PUT", "/mine")
     request.end_ticket(quick, 2)
-    until = time.monotonic() + 10
+    until = time.monotonic() + WAIT
     while _objects.age_of(slow) < 20_000_000 and time.monotonic() < until:
         pass
     request.end_ticket(slow, 2)

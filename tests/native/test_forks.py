@@ -10,7 +10,7 @@ import pytest
 
 from gunicorn_raindrops._native._scoreboard import lib
 
-from ..conftest import WAIT
+from ..bounds import WAIT
 
 FORKS = {"Python": os.fork, "C": ctypes.PyDLL(None).fork}
 """The child of a fork in C runs no Python here. It waits for ever where the interpreter wants to

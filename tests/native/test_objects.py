@@ -13,6 +13,8 @@ from gunicorn_raindrops import Histogram, Raindrops, Struct
 from gunicorn_raindrops._native import _objects
 from gunicorn_raindrops._native._objects import Counter, Counters, Recorder
 
+from ..bounds import WAIT
+
 
 @pytest.fixture
 def rd():
@@ -236,7 +238,7 @@ gc.collect()
 from gunicorn_raindrops import Raindrops
 assert Raindrops(1).incr(0) == 1
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=WAIT)
 
 
 def test_documented():

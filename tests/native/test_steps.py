@@ -22,6 +22,8 @@ from gunicorn_raindrops.mapping import location_of
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 from gunicorn_raindrops.scoreboard.records import HEADER, SOCKET
 
+from ..bounds import WAIT
+
 NUMBER_BITS, ENTRIES, OUTSIDE = 6, 32, 63
 MOST_IN_FLIGHT = 2**20 - 1  # of one slot, as its gauge has room for
 AROUND = 2 ** (64 - NUMBER_BITS)  # ns: where the instants of tickets go round
@@ -323,9 +325,9 @@ def hold_together(barrier, board, number):
     """Hold a connection in three threads at once; one request is in flight beside them."""
 
     def handle():
-        barrier.wait(20)
+        barrier.wait(WAIT)
         seen = reading(board)
-        barrier.wait(20)
+        barrier.wait(WAIT)
         return seen
 
     return connection.hold(handle) == [2]

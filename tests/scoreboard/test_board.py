@@ -20,6 +20,7 @@ from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Claim, Scoreboard
 from gunicorn_raindrops.scoreboard.layout import HEADER_SIZE
 
+from ..bounds import WAIT
 from .conftest import ACTIONS, SLOT, figures, killed, linux, tell, timeless, work
 
 GENERATION = 1 << lib.GRD_GENERATION_SHIFT
@@ -168,22 +169,22 @@ def test_gauges_of_threads(board, fork):
             request.begin()
             if me < 3:
                 request.respond()
-            barrier.wait(10)
-            barrier.wait(10)
+            barrier.wait(WAIT)
+            barrier.wait(WAIT)
             request.END["2"]()
-            barrier.wait(10)
+            barrier.wait(WAIT)
 
         threads = [threading.Thread(target=thread, args=(me,)) for me in range(8)]
         for one in threads:
             one.start()
         for _ in range(2):
-            barrier.wait(10)
+            barrier.wait(WAIT)
             link.say()
             link.hear()
-        barrier.wait(10)
+        barrier.wait(WAIT)
         link.say()
         for one in threads:
-            one.join(10)
+            one.join(WAIT)
         link.hear()
 
     child = fork(process, board.claim())

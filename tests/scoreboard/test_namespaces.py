@@ -15,13 +15,15 @@ from gunicorn_raindrops.counting import attached, request, slots
 from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
+from ..bounds import WAIT
+
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 def _can_unshare():
     if sys.platform != "linux" or not shutil.which("unshare"):
         return False
-    return subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=30).returncode == 0
+    return subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=WAIT).returncode == 0
 
 
 pytestmark = pytest.mark.skipif(
@@ -76,14 +78,14 @@ class Foreign:
     def end(self):
         """Have it end, which it must do well."""
         self._process.stdin.close()
-        assert self._process.wait(30) == 0
+        assert self._process.wait(WAIT) == 0
         self._process.stdout.close()
 
     def kill(self):
         """End it if it has not ended."""
         if self._process.poll() is None:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait(WAIT)
             while select.select([self._process.stdout], [], [], 30)[0]:
                 if not self._process.stdout.read(4096):  # the last of the namespace is gone
                     break
@@ -267,7 +269,7 @@ def test_a_proc_of_another_namespace():
         "assert lib.grd_process_start(os.getppid() or 77) == -1\n"
         "assert lib.grd_process_runs(1)\n"
     )
-    done = subprocess.run([*unmounted, sys.executable, "-c", code], timeout=30)
+    done = subprocess.run([*unmounted, sys.executable, "-c", code], timeout=WAIT)
     assert done.returncode == 0
 
 

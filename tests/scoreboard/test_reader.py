@@ -20,6 +20,8 @@ from gunicorn_raindrops.scoreboard.reader import open_read_only
 from gunicorn_raindrops.scoreboard.records import InFlight
 from gunicorn_raindrops.snapshot import Arbiter
 
+from ..bounds import WAIT
+
 
 @pytest.fixture
 def board():
@@ -104,7 +106,7 @@ def test_lag(board, fork):
     child.link.hear()
     first = lag()
     assert 0 <= first < 3
-    until = time.monotonic() + 10
+    until = time.monotonic() + WAIT
     while lag() <= first + 1:
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -8,6 +8,8 @@ import pytest
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.access import Access
 
+from ..bounds import WAIT
+
 pytestmark = pytest.mark.once
 
 
@@ -37,7 +39,7 @@ def test_a_server_without_token_imports_no_hashes():
         "print('hashlib' in sys.modules)"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT)
     assert done.stdout == "False\n"
 
 

@@ -7,7 +7,7 @@ import time
 from gunicorn_raindrops.status import gate
 from gunicorn_raindrops.status.gate import ForkGate
 
-WAIT = 20
+from ..bounds import WAIT
 
 
 def forked(child):

@@ -27,7 +27,8 @@ from gunicorn_raindrops.status.app import StatusApp
 from gunicorn_raindrops.status.listener import listen, new_socket
 from gunicorn_raindrops.status.thread import StatusServer
 
-from ..conftest import WAIT, descriptors
+from ..bounds import WAIT
+from ..conftest import descriptors
 from ..exporters.test_json import SNAPSHOT
 from .conftest import open_listener
 
@@ -316,11 +317,9 @@ RUBBISH = {
 
 @pytest.mark.parametrize("data", RUBBISH.values(), ids=RUBBISH)
 def test_rubbish(serve, listener, data):
-    """It is 400 (or a kin of it), at once, and the next client is served."""
-    status = serve(listener)
-    began = time.monotonic()
+    """It is 400 (or a kin of it), before its time is over, and the next client is served."""
+    status = serve(listener, REQUEST_SECONDS=2 * WAIT)
     assert status.ask(data)[0] in (400, 501, 505)
-    assert time.monotonic() - began < 1
     assert status.ask()[0] == 200
 
 
@@ -448,7 +447,7 @@ def test_a_silent_client(serve, unix):
     with status.connect() as silent:
         assert status.ask()[0] == 200
         assert parsed(ended(silent))[0] == 408
-        assert 1.9 < time.monotonic() - began < 3
+        assert time.monotonic() - began > 1.9
 
 
 @pytest.mark.parametrize("data", [b"", b"G", GET[:-1], b"POST / HTTP/1.1\r\n"])
@@ -497,14 +496,15 @@ def test_slowloris(serve, unix):
                 break
             if select.select([slow], [], [], 0.02)[0]:
                 break
-        assert 0.4 < time.monotonic() - began < 2
+        else:
+            pytest.fail("it could send all of it")
+        assert time.monotonic() - began > 0.4
     assert status.ask()[0] == 200
 
 
 def test_lingering_ends(serve, unix):
     """After its answer a client that stays is let go."""
     status = serve(unix, LINGER_SECONDS=0.2)
-    began = time.monotonic()
     with status.connect(GET) as stays:
         assert parsed(read(stays))[0] == 200
         for _ in range(1000):  # the answer's end was the end of what it sends, not of listening
@@ -513,7 +513,8 @@ def test_lingering_ends(serve, unix):
             except (BrokenPipeError, ConnectionResetError):
                 break
             select.select([], [], [], 0.01)
-        assert time.monotonic() - began < 2
+        else:
+            pytest.fail("it could send all of it")
 
 
 def test_a_slow_reader(serve, unix):
@@ -544,20 +545,18 @@ def test_one_who_does_not_read(serve, listener):
         assert select.select([stuck], [], [], WAIT)[0]
         while descriptors(status.child.pid) > fds:
             assert status.ask(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n")[2] == b"small\n"
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < WAIT
         assert time.monotonic() - began > 0.4
 
 
 def test_more_clients_than_places(serve, unix):
     """Of those that have sent nothing the oldest goes, and the newcomer is served."""
-    status = serve(unix)
+    status = serve(unix, REQUEST_SECONDS=2 * WAIT)
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(status.connect()) for _ in range(server.places() + 8)]
-        began = time.monotonic()
         assert status.ask()[0] == 200
         for gone in silent[:8]:
             assert ended(gone) == b""
-        assert time.monotonic() - began < 1.5
         assert not select.select(silent[-5:], [], [], 0)[0]
 
 
@@ -680,23 +679,24 @@ def test_out_of_descriptors(serve, listener):
 # Workers.
 
 
-def busy(link):
-    """Stay in one C call that keeps the GIL."""
-    link.hear()
-    link.say(b"busy")
-    ctypes.PyDLL(None).usleep(2_500_000)
-
-
 def test_a_worker_stuck_in_c_swallows_nothing(serve, listener):
-    """While one worker cannot run Python the other answers, each time and at once."""
-    stuck = serve(listener, prepare=busy)
-    other = serve(listener)
-    stuck.child.link.say()
-    assert stuck.child.link.hear() == b"busy"
-    began = time.monotonic()
-    for _ in range(50):
-        assert other.ask()[0] == 200
-    assert time.monotonic() - began < 2.2, "the worker was free again"
+    """While one worker cannot run Python the other answers, each time."""
+    ours, its = socket.socketpair()
+
+    def busy(link):
+        """Stay in one C call that keeps the GIL, until it is told."""
+        link.hear()
+        link.say(b"busy")
+        ctypes.PyDLL(None).read(its.fileno(), ctypes.create_string_buffer(1), 1)
+
+    with ours, its:
+        stuck = serve(listener, prepare=busy)
+        other = serve(listener)
+        stuck.child.link.say()
+        assert stuck.child.link.hear() == b"busy"
+        for _ in range(50):
+            assert other.ask()[0] == 200
+        ours.send(b".")
 
 
 def test_a_killed_worker_leaves_the_address(serve, listener):

@@ -12,6 +12,7 @@ from gunicorn_raindrops import ListenStats
 from gunicorn_raindrops.watcher import sampling
 from gunicorn_raindrops.watcher.sampling import Sampler
 
+from ..bounds import WAIT
 from ..conftest import settled
 from .stepped import when_awaited
 
@@ -107,12 +108,12 @@ def test_the_thread() -> None:
     sampler.start()
     sampler.start()
     assert threading.active_count() == before + 1
-    assert all(turns.acquire(timeout=5) for _ in range(3))
+    assert all(turns.acquire(timeout=WAIT) for _ in range(3))
     seen: list[Any] = []
     waiting = threading.Thread(target=lambda: seen.append(sampler.wait(10**9, None)))
     waiting.start()
     sampler.close()
-    waiting.join(5)
+    waiting.join(WAIT)
     assert seen[0].is_last
     assert settled(threading.active_count, before) == before
     sampler.close()
@@ -125,7 +126,7 @@ def test_two_first_requests(lab: Lab) -> None:
 
     def slow() -> Any:
         asked.release()
-        gate.wait(5)
+        gate.wait(WAIT)
         return read()
 
     lab.sampler._read = slow
@@ -136,8 +137,8 @@ def test_two_first_requests(lab: Lab) -> None:
     assert settled(lambda: len(waiters), 2) == 2
     gate.set()
     for thread in starting:
-        thread.join(5)
-    assert asked.acquire(timeout=5)
+        thread.join(WAIT)
+    assert asked.acquire(timeout=WAIT)
     assert not asked.acquire(blocking=False)
     assert lab.sampler.figures("a", 0).aggregate.count == 1
 

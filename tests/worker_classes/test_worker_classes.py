@@ -15,6 +15,8 @@ from gunicorn.workers.sync import SyncWorker
 
 from gunicorn_raindrops.worker_classes import asgi, greenlets, strategy_for, threads, tornado
 
+from ..bounds import WAIT
+
 
 def named(module, name, *bases, **attributes):
     """Return a class as if it came from a module that need not be there."""
@@ -89,7 +91,7 @@ print(*sorted(name for name in sys.modules if name.startswith("gunicorn_raindrop
 def test_threads_do_not_pay_for_the_others():
     """A worker with a thread per request has no module of the other strategies in memory."""
     command = [sys.executable, "-c", THREADS_ALONE]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT)
     names = {name.removeprefix("gunicorn_raindrops.") for name in done.stdout.split()}
     assert {"worker_classes.base", "worker_classes.threads"} <= names
     others = {"worker_classes.greenlets", "worker_classes.asgi", "worker_classes.tornado"}

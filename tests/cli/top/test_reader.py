@@ -9,9 +9,9 @@ from gunicorn_raindrops.cli.terminal import Failed
 from gunicorn_raindrops.cli.top.reader import Reader
 from gunicorn_raindrops.cli.top.source import Ended, News
 
-pytestmark = pytest.mark.once
+from ...bounds import WAIT
 
-WAIT = 10
+pytestmark = pytest.mark.once
 
 
 class Source:

@@ -12,6 +12,8 @@ import pytest
 
 from gunicorn_raindrops.cli.top.screen import _LEAVE
 
+from ...bounds import WAIT
+
 pytestmark = pytest.mark.once
 
 PROGRAM = """
@@ -45,7 +47,7 @@ def test_signals_at_once():
             stderr=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[3],
-            timeout=30,
+            timeout=WAIT,
         )
         assert (done.returncode, done.stderr) == (129, "")
         assert termios.tcgetattr(theirs) == before
