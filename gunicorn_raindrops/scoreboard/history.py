@@ -12,6 +12,8 @@ from .._native._scoreboard import ffi, lib
 from .records import Moment
 
 SECONDS: int = lib.GRD_HISTORY_SECONDS
+_TOO_LARGE = 2**32
+"""The native code takes it, and keeps it as not known."""
 _FIGURES: dict[str, int] = {
     "calling": lib.GRD_HISTORY_CALLING,
     "writing": lib.GRD_HISTORY_WRITING,
@@ -28,7 +30,7 @@ def keep(header: Any, moment: Moment) -> None:
     native.second = moment.second
     for name, i in _FIGURES.items():
         figure = vars(moment)[name]
-        native.figures[i] = 0 if figure is None else figure + 1
+        native.figures[i] = 0 if figure is None else min(figure + 1, _TOO_LARGE)
     lib.grd_history_keep(header, native)
 
 

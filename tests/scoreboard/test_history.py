@@ -66,6 +66,8 @@ def test_a_figure_that_is_too_large(header):
     """It is not known, and spoils no other."""
     history.keep(header, moment(NOW, calling=2**32, writing=3, reading=2**32 - 1, waiting=4))
     assert history.kept(header, NOW) == (moment(NOW, writing=3, waiting=4),)
+    history.keep(header, moment(NOW, capacity=2**64 - 1, queued=2**70, writing=5))
+    assert history.kept(header, NOW) == (moment(NOW, writing=5),)
 
 
 def test_a_second_that_is_being_written(header):
