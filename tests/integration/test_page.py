@@ -232,8 +232,23 @@ def hostile(status):
     return HOSTILE if isinstance(status, str) else status
 
 
-def test_hostile_texts(serve, tmp_path):
-    """Whatever a status says, it is text, cut, and without characters that cannot be seen."""
+def absurd(status):
+    """Return a status whose every figure is the largest of 64 bits."""
+    if isinstance(status, dict):
+        return {key: absurd(one) for key, one in status.items()}
+    if isinstance(status, list):
+        return [absurd(one) for one in status]
+    return 2**64 - 1 if type(status) in (int, float) else status
+
+
+def saying(status):
+    """Return a script that has the page be told this status."""
+    return f"globalThis.told = {json.dumps(json.dumps(status))};"
+
+
+def test_a_hostile_status(serve, tmp_path):
+    """Whatever a status says, it is text, cut, and without characters that cannot be seen. Figures
+    that are absurd are shown, and rows that are the same do not grow in number."""
     with serve("--threads", "2") as server, Browser(tmp_path) as browser:
         status = server.ready(1)
         request = {"method": "GET", "path": "/", "seconds": 2.5, "where": "x"}
@@ -242,8 +257,7 @@ def test_hostile_texts(serve, tmp_path):
         told["counters"] = {HOSTILE: 1, "__proto__": 2}
         told["workers"] = [{**one, "current": request} for one in status["workers"]]
         told = {**hostile(told), "time": time.time()}
-        script = f"const told = {json.dumps(json.dumps(told))};"
-        script += "globalThis.fetch = async () => new Response(told);"
+        script = saying(told) + "globalThis.fetch = async () => new Response(told);"
         browser.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         browser.open("http://{}:{}/".format(*server.status_address))
         browser.sees("document.getElementById('killed').children.length", "the figures")
@@ -256,6 +270,15 @@ def test_hostile_texts(serve, tmp_path):
         for width in (1280, 390):
             browser.look(width)
             assert browser.run("document.documentElement.scrollWidth") == width
+        kills = [{**kill, "current": request, "where": "x"}] * 8
+        for turn in range(3):
+            figures = absurd({**status, "killed": kills})
+            browser.run(saying({**figures, "time": time.time()}))
+            at = "document.getElementById('main').dataset.time"
+            browser.sees(f"Number({at}) === JSON.parse(told).time", f"figures {turn}")
+        assert browser.run("document.getElementById('killed').children.length") == 8
+        assert browser.run("document.documentElement.scrollWidth") == 390
+        assert browser.run("document.getElementById('trouble').hidden")
         assert browser.complaints() == []
 
 
