@@ -27,7 +27,8 @@ test-old: $(BUILT) $(OLD_GUNICORN)/.built
 # What examples/deploy has, with all that can be had to try it by. `test` runs the same, but for what
 # takes minutes (`slow`), and skips what needs more than it installs.
 test-deploy: $(BUILT) $(DEPLOY)/.built wheels
-	WHEELS=dist $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "" tests/deploy
+	WHEELS=dist $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "" \
+	  --timeout=3600 tests/deploy
 
 # Real gunicorns under twice what they can serve, with a small kubelet and an autoscaler that do what
 # the shipped manifests say. Shorter: make overload OVERLOAD=60
@@ -55,7 +56,8 @@ matrix: $(BUILT)
 LIFE ?= 100x30
 SEED ?= $(shell date +%Y%m%d)
 life: $(BUILT) $(OLD_GUNICORN)/.built
-	LIFE=$(LIFE) SEED=$(SEED) $(BIN)/python -m pytest -q -s tests/integration/test_random_life.py
+	LIFE=$(LIFE) SEED=$(SEED) $(BIN)/python -m pytest -q -s --timeout=0 \
+	  tests/integration/test_random_life.py
 
 # What `test` tries with the same examples each time, with others: FUZZ rounds, from another seed each
 # day.

@@ -19,7 +19,7 @@ from pathlib import Path
 from debian import FOLDER, KEYRING, ROOT, arm64, run
 
 QEMU = "qemu-aarch64-static"
-NEEDED = ["pytest", "hypothesis", "fastjsonschema"]
+NEEDED = ["pytest", "pytest-timeout", "hypothesis", "fastjsonschema"]
 TESTS = ["tests/test_raindrops.py", "tests/test_shm.py", "tests/test_histogram.py",
          "tests/native", "tests/scoreboard"]  # fmt: skip
 STAT, UNKNOWN_TO_QEMU = b"/proc/%u/stat", b"/proC/%u/stat"

@@ -20,7 +20,15 @@ PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 DEBIAN = ROOT / ".debian"
 """Where `make newest-pythons` puts what pyenv has not."""
 SUPPORTED = [(3, minor) for minor in range(10, 16)]
-NEEDED = ["pytest", "pytest-xdist", "hypothesis", "fastjsonschema", "rich", "greenlet"]
+NEEDED = [
+    "pytest",
+    "pytest-xdist",
+    "pytest-timeout",
+    "hypothesis",
+    "fastjsonschema",
+    "rich",
+    "greenlet",
+]
 
 Version = tuple[int, int]
 

@@ -14,7 +14,7 @@ import time
 import pytest
 from websockets.sync.client import connect
 
-from ..bounds import WAIT
+from ..bounds import LONG, WAIT
 from .servers import eventually
 
 QUIET = [
@@ -45,7 +45,7 @@ class Browser:
         self._process = subprocess.Popen(
             self._command, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
-        self._alarm = threading.Timer(180, self._kill)  # no wait here is longer
+        self._alarm = threading.Timer(LONG, self._kill)
         self._alarm.start()
         try:
             self._attach()

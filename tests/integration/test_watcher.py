@@ -18,7 +18,7 @@ import pytest
 from gunicorn_raindrops import Watcher
 from gunicorn_raindrops.watcher import sampling
 
-from ..bounds import WAIT
+from ..bounds import LONG, WAIT
 from ..listeners.listening import Lab, address, port, settled
 from .classes import among
 from .servers import APPS, eventually
@@ -62,7 +62,7 @@ class Ruby:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._alarm = threading.Timer(60, self.process.kill)  # no answer, then, but an error
+        self._alarm = threading.Timer(LONG, self.process.kill)  # no answer, then, but an error
         self._alarm.start()
         try:
             self.do("begin")
