@@ -128,6 +128,10 @@ class WorkerSide:
             if self._has_slot:
                 attached.ready()
 
+    def _show(self, board: Scoreboard) -> None:
+        if self._has_slot and self._claim is not None:
+            board.show(self._claim)
+
     def leave(self, cause: str) -> None:
         """Count this worker's end. It leaves, and knows the cause: one of exits.CAUSES."""
         if self._looker is not None:
@@ -205,6 +209,7 @@ class WorkerSide:
             self.tasks.append(Task("opening the status address", partial(self._open, warn)))
         if not self._has_slot:
             self.tasks.append(Task("seeking a slot", self.seek, leader_only=False))
+        self.tasks.append(Task("showing its slot", partial(self._show, board), leader_only=False))
         self.tasks.append(Task("keeping the history", history.keep))
         self.tasks.append(Task("reaping", board.reap_abandoned))
         self.tasks.append(Task("guarding the file", board.watch, leader_only=False))

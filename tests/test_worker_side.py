@@ -251,7 +251,7 @@ def test_a_leader_that_cannot_be_told():
     assert tasks.warned == ["queue, which is due each second, failed: OSError: lost"]
 
 
-NAMES = ["keeping the history", "reaping", "guarding the file"]
+NAMES = ["showing its slot", "keeping the history", "reaping", "guarding the file"]
 
 
 @pytest.mark.usefixtures("own_snapshots")
@@ -268,7 +268,7 @@ def test_what_is_due_each_second(fork, board, has_slot, push):
         names = [task.name for task in side.tasks]
         assert names == ["seeking a slot"] * (not has_slot) + NAMES + ["statsd"] * bool(push)
         everybodys = {task.name for task in side.tasks if not task.leader_only}
-        assert everybodys - {"seeking a slot"} == {"guarding the file"}
+        assert everybodys - {"seeking a slot"} == {"showing its slot", "guarding the file"}
 
     fork(work).check()
 
@@ -286,6 +286,27 @@ def test_statsd_does_not_keep_the_queue_from_being_marked(fork, board, monkeypat
         attached.ready()
         side.serve(ARBITER, [], print, lambda take: pushed.set())
         assert (marked.wait(WAIT), pushed.wait(WAIT)) == (True, True)
+
+    fork(work).check()
+
+
+@pytest.mark.usefixtures("own_snapshots")
+def test_a_slot_that_readers_do_not_look_at(fork, board):
+    """Somebody has scribbled on the number of slots that were ever used: a second later readers
+    see the worker again, and it leads again."""
+    claim = board.claim()
+
+    def work(link):
+        side = side_of(board, claim)
+        assert side.take_over(1, 1)
+        attached.ready()
+        side.serve(ARBITER, [], print)
+        board.header.used = 0
+        assert board.read().rows == ()
+        assert not board.leads(os.getpid())
+        side.each_second(board, print)
+        assert [row.pid for row in board.read().rows] == [os.getpid()]
+        assert board.leads(os.getpid())
 
     fork(work).check()
 

@@ -34,7 +34,8 @@
  * killed: a seqlock each, written by arbiters; the number of the kill is the sequence.
  * marks: see marks.h. history: see history.h. untracked, wanted: see tally.h. exits, kills: only added to, by arbiters and workers (relaxed).
  * used: raised before a slot is claimed, so a reader that sees an owner looks far enough; a reader
- *     that sees it late misses a slot that was claimed a moment ago.
+ *     that sees it late misses a slot that was claimed a moment ago. A worker raises it again each
+ *     second, and a process that finds no slot free: a hostile worker may have lowered it.
  * The rest of the header: the process that adopts the pages, before any other process uses them.
  *
  * What a reader must expect

@@ -23,7 +23,7 @@ uint64_t grd_owner(const struct grd_slot *slot)
 
 /* Claiming. */
 
-static void raise_used(struct grd_header *header, uint64_t used)
+void grd_raise_used(struct grd_header *header, uint64_t used)
 {
 	uint64_t now = grd_load_relaxed(&header->used);
 
@@ -63,7 +63,7 @@ static int claim(struct grd_header *header, struct grd_slot *slot, uint64_t inde
 	if (grd_state_of(free) != GRD_FREE)
 		return 0;
 	/* before it is claimed: readers look no further */
-	raise_used(header, index + 1);
+	grd_raise_used(header, index + 1);
 	count_last(header, slot, free);
 	claimed = claimed_word(free + GRD_ONE_GENERATION, owner->who);
 	/* lost to another process: this slot is its, the next one may be ours */

@@ -31,6 +31,8 @@ struct grd_owner {                      /* of a slot */
 uint64_t grd_who(uint32_t pid, uint64_t start);
 uint64_t grd_owner(const struct grd_slot *slot);
 
+/* Have readers look at so many slots, at least. */
+void grd_raise_used(struct grd_header *header, uint64_t used);
 /* Claim the first free slot; return its index, or -1. Of the owner, who and namespace count. */
 int64_t grd_claim(struct grd_header *header, struct grd_slot *slots, uint32_t count,
 		  const struct grd_owner *owner);

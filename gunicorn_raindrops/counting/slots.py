@@ -163,7 +163,7 @@ def _hold(board: Scoreboard) -> BoardSlot | None:
     with contextlib.suppress(OSError):
         board.hold_lock()  # a process that counts here uses the file, whoever made the board
     board.reap()  # no arbiter does
-    claim = board.claim()
+    claim = board.claim_or_reap()
     slot = None if claim is None else board.take_over_slot(claim)
     return None if claim is None or slot is None else BoardSlot(board, claim, slot)
 

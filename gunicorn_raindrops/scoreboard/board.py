@@ -67,6 +67,7 @@ class Scoreboard(BoardMemory):
         """Claim a free slot, if need be one that a dead owner has left; None when there is none."""
         claim = self.claim()
         if claim is None:
+            lib.grd_raise_used(self._header, self.slots)  # whatever stands there: none is free
             self.reap()
             claim = self.claim()
         return claim
@@ -145,6 +146,11 @@ class Scoreboard(BoardMemory):
         if prepare is not None:
             prepare()
         return slot if lib.grd_publish(slot, taken) else None
+
+    def show(self, claim: Claim) -> None:
+        """Have readers look as far as a slot of this process's. They do since it was claimed,
+        unless somebody has scribbled there."""
+        lib.grd_raise_used(self._header, claim.slot + 1)
 
     @property
     def header(self) -> Any:

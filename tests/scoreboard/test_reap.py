@@ -3,7 +3,7 @@
 import pytest
 
 from gunicorn_raindrops._native._scoreboard import lib
-from gunicorn_raindrops.counting.slots import BoardSlot
+from gunicorn_raindrops.counting.slots import BoardSlot, BoardSlotOfProcess
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 IN_FLIGHT = (1 << lib.GRD_BUSY_COUNT_BITS) - 1
@@ -66,6 +66,21 @@ def test_one_that_was_killed_in_the_middle_of_a_step(board, fork):
         board.reap()
     assert slot.busy & IN_FLIGHT == 0
     assert board.header.marks.level & LEVEL == 0
+
+
+@pytest.mark.parametrize("has_arbiter", [True, False])
+def test_the_dead_that_readers_do_not_look_at(board, fork, has_arbiter):
+    """Somebody has scribbled on the number of slots that were ever used. Where none is free, that
+    number is wrong: the slots of the dead are looked for in all of them."""
+    for _ in range(board.slots):
+        dead(board, fork)
+    board.header.used = 0
+
+    def claim(link):
+        assert board.claim_or_reap() if has_arbiter else BoardSlotOfProcess(board).find()
+
+    fork(claim).check()
+    assert board.header.used == board.slots
 
 
 def test_the_living_are_left_alone(board, fork):
