@@ -28,8 +28,6 @@ from ._native._scoreboard import ffi, lib
 from .distribution import Distribution
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ._native._scoreboard import Pointer
 
 MAGIC = b"raindist"
@@ -39,7 +37,7 @@ HEADER = struct.pack("=8sII48x", MAGIC, VERSION, ffi.sizeof("struct grd_histogra
 LENGTH: int = len(HEADER) + ffi.sizeof("struct grd_histogram")
 
 
-class Histogram(Recorder):
+class Histogram(pages.Shared, Recorder):
     """Durations, in memory that forked processes share: 242 buckets, whatever is recorded.
 
         histogram = Histogram()         # before the fork
@@ -179,29 +177,6 @@ class Histogram(Recorder):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a shared histogram cannot be pickled; processes share it by forking")
-
-    def fileno(self) -> int:
-        """Return the descriptor of the memory. It stays ours and goes at `close`."""
-        self._check_open()
-        return self._fd
-
-    def close(self) -> None:
-        """Let go of the memory, in this process only; a second time does nothing."""
-        self._close()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            os.close(self._fd)
 
 
 def _check(fd: int, file: pages.File | None) -> None:

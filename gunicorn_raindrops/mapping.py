@@ -13,10 +13,14 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._native._scoreboard import ffi, lib
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Any
 
@@ -179,6 +183,37 @@ class Mapping:
         """Put the guard in front again if another handler of the signal has replaced it."""
         if self._guard >= 0:
             lib.grd_guard_watch()
+
+
+class Shared:
+    """An object that holds a descriptor of its memory; a native type beside it holds the pages."""
+
+    _fd: int
+    _check_open: Callable[[], Mapping]
+    _close: Callable[[], None]
+
+    def fileno(self) -> int:
+        """Return the descriptor of the memory. It stays ours and goes at `close`."""
+        self._check_open()
+        return self._fd
+
+    def close(self) -> None:
+        """Let go of the memory, in this process only; a second time does nothing."""
+        self._close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
 
 
 def _unmap(guard: int, length: int, address: Any) -> None:

@@ -20,17 +20,14 @@ import operator
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from ._native._objects import Counters
 from ._native._scoreboard import ffi, lib
-from .mapping import File, Mapping, open_shared, reserve, seal
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from .mapping import File, Mapping, Shared, open_shared, reserve, seal
 
 
-class Raindrops(Counters):
+class Raindrops(Shared, Counters):
     """`size` 64-bit counters in memory that forked processes share, a cache line apart.
 
     `rd.incr(i, n=1)` and `rd.decr(i, n=1)` change a counter atomically, whichever processes and
@@ -161,13 +158,10 @@ class Raindrops(Counters):
 
     __copy__ = copy
 
+    evaporate = Shared.close
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("shared counters cannot be pickled; processes share them by forking")
-
-    def fileno(self) -> int:
-        """Return the descriptor of the memory. It stays ours and goes at `close`."""
-        self._check_open()
-        return self._fd
 
     def adopt(self, fd: int) -> None:
         """Go on with the memory behind another descriptor, and with the values there.
@@ -180,23 +174,3 @@ class Raindrops(Counters):
         self._fd = open_shared(fd)
         self._map(size)
         os.close(old)
-
-    def close(self) -> None:
-        """Let go of the memory, in this process only; a second time does nothing."""
-        self._close()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    evaporate = close
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            os.close(self._fd)
