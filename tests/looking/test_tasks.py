@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import threading
-import time
 import weakref
 
 import pytest
@@ -16,6 +15,7 @@ from gunicorn_raindrops.looking.tasks import BLOCKED, BLOCKS, OfTasks
 from gunicorn_raindrops.scoreboard.board import Scoreboard
 
 from ..bounds import WAIT
+from .turns import turned
 
 try:
     import anyio
@@ -35,7 +35,8 @@ async def deep(future):
     await future
 
 
-def spin(until):
+def spin(begun, until):
+    begun.set()
     while not until.is_set():
         pass
 
@@ -77,6 +78,7 @@ def test_each_its_own(board):
         await asyncio.get_running_loop().run_in_executor(None, in_pool)
 
     def in_pool():
+        inside.set()
         event.wait(WAIT)
 
     async def child(scope):
@@ -95,7 +97,7 @@ def test_each_its_own(board):
         await asyncio.wait([asyncio.create_task(hidden(its))])
 
     globals_ = {"/plain": plain, "/pool": pool, "/with": with_scope, "/without": without}
-    event = threading.Event()
+    inside, event = threading.Event(), threading.Event()
 
     async def main():
         nonlocal gate
@@ -103,7 +105,8 @@ def test_each_its_own(board):
         gate = loop.create_future()
         finder = OfTasks(lambda: loop)
         tasks = [asyncio.create_task(counted(app)(scope(p), None, None)) for p in globals_]
-        await asyncio.sleep(0.1)
+        await turned()
+        await asyncio.to_thread(inside.wait, WAIT)
         seen = await asyncio.to_thread(look, finder)
         event.set()
         gate.set_result(None)
@@ -128,8 +131,8 @@ async def in_group(function, *args):
             group.start_soon(function, *args)
 
 
-async def spinning(until):
-    spin(until)
+async def spinning(begun, until):
+    spin(begun, until)
 
 
 def test_in_groups(board):
@@ -152,7 +155,7 @@ def test_in_groups(board):
         gate = loop.create_future()
         tasks = [asyncio.create_task(counted(app)(scope(p), None, None)) for p in expected]
         unrelated = asyncio.create_task(in_group(deep, gate))
-        await asyncio.sleep(0.1)
+        await turned()
         seen = await asyncio.to_thread(look, OfTasks(lambda: loop))
         gate.set_result(None)
         await asyncio.gather(unrelated, *tasks)
@@ -180,10 +183,10 @@ def test_variables_are_not_kept(board):
         loop = asyncio.get_running_loop()
         gates.extend(loop.create_future() for _ in range(2))
         task = asyncio.create_task(counted(app)(scope("/x"), None, None))
-        await asyncio.sleep(0.1)
+        await turned()
         assert names(await asyncio.to_thread(look, OfTasks(lambda: loop))) == {"/x": "part"}
         gates[0].set_result(None)
-        await asyncio.sleep(0.1)
+        await turned()
         lasts = refs[0]() is not None
         gates[1].set_result(None)
         await task
@@ -201,24 +204,21 @@ def test_a_blocked_loop(board, where):
     """The line that blocks it, and which requests only wait for the loop."""
     if where == "group" and anyio is None:
         pytest.skip("no anyio")
-    over = threading.Event()
+    begun, over = threading.Event(), threading.Event()
 
     async def app(scope, receive, send):
         if scope["path"] != "/blocks":
             await deep(gate)
         elif where == "group":
-            await in_group(in_group, spinning, over)
+            await in_group(in_group, spinning, begun, over)
         else:
-            spin(over)
+            spin(begun, over)
 
     seen = {}
 
     def watch(finder):
         try:
-            deadline = time.monotonic() + WAIT
-            while len(attached.flights(0)) < 2 and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(0.05)
+            begun.wait(WAIT)
             seen.update(look(finder))
         finally:
             over.set()
@@ -230,7 +230,7 @@ def test_a_blocked_loop(board, where):
         watcher = threading.Thread(target=watch, args=(OfTasks(lambda: loop),))
         watcher.start()
         waits = asyncio.create_task(counted(app)(scope("/waits"), None, None))
-        await asyncio.sleep(0.05)
+        await turned()
         await counted(app)(scope("/blocks"), None, None)
         gate.set_result(None)
         await waits
@@ -263,7 +263,7 @@ def test_nothing_is_kept_alive(board):
         finder = OfTasks(lambda: loop)
         calls = (counted(app)(scope(f"/k{i}"), None, None) for i in range(1000))
         tasks = list(map(asyncio.create_task, calls))
-        await asyncio.sleep(0.1)
+        await turned()
         known = await asyncio.to_thread(finder.others)
         assert {one.path for one in known} == {f"/k{i}" for i in range(1000)}
         where = await asyncio.to_thread(look, finder)

@@ -9,6 +9,7 @@ from gunicorn_raindrops import ASGIMiddleware, Middleware
 from gunicorn_raindrops.looking import looker, watched
 
 from ..bounds import WAIT
+from .turns import turned
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_asgi():
     """In the coroutine of the application."""
 
     async def waiting():
-        await asyncio.sleep(0.3)
+        await gate
 
     async def app(scope, receive, send):
         await waiting()
@@ -73,12 +74,16 @@ def test_asgi():
     seen = []
 
     async def main():
+        nonlocal gate
+        gate = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(middleware(scope, None, None))
-        await asyncio.sleep(0.1)
+        await turned()
         await asyncio.to_thread(watched.look)
         seen.append(where(middleware))
+        gate.set_result(None)
         await task
 
+    gate = None
     asyncio.run(main())
     assert seen[0].endswith(" in waiting")
     middleware._slots._board.forget_file()

@@ -411,7 +411,7 @@ def wait_and_begin(link):
     _objects.queued_ignored()
     waited = board.read().queue_seconds
     assert waited[SOCKET].count == 2
-    assert 0.03 <= waited[SOCKET].min < 5
+    assert 0.03 <= waited[SOCKET].min < HOUR
     assert (waited[HEADER].count, waited[HEADER].sum) == (1, 5)
     assert board.read().queue_ignored == 1
 
@@ -425,6 +425,10 @@ def test_the_kernel_says_how_long(fork):
 # Tickets.
 
 
+HOUR = 3600.0
+"""Seconds that no step takes on any machine, and far less than what a wrong clock is off by."""
+
+
 def began(ago, number=33):
     """Return the ticket of a request that began so many nanoseconds ago."""
     return (time.monotonic_ns() - ago) % AROUND << NUMBER_BITS | number
@@ -435,7 +439,7 @@ def test_a_request_from_before_the_clock_went_round(board, held, ago):
     """How long it took is right, also where its begin is the greater number."""
     held.begin("GET", "/")
     held.end(began(ago), 2)
-    assert ago / 1e9 <= board.read().request_seconds.max <= ago / 1e9 + 5
+    assert ago / 1e9 <= board.read().request_seconds.max <= ago / 1e9 + HOUR
 
 
 def test_more_requests_than_entries(board, held):
@@ -513,15 +517,17 @@ from gunicorn_raindrops.scoreboard.board import Scoreboard
 board = Scoreboard(1)
 claim = board.claim()
 held = BoardSlot(board, claim, board.take_over_slot(claim))
+earliest = time.monotonic_ns()
 ticket = held.begin("GET", "/")
 began = time.monotonic_ns()
 assert began < 2**58, "began too late"
 while time.monotonic_ns() < 2**58 + 10**7:
     time.sleep(0.01)
 held.respond(ticket)
+least = time.monotonic_ns() - began
 held.end(ticket, 10)
 took = board.read().request_seconds.max
-assert took and 0 < took - (time.monotonic_ns() - began) / 1e9 + 1 < 2, took
+assert least <= took * 1e9 + 10_000 <= time.monotonic_ns() - earliest + 20_000, took
 second = held.begin("GET", "/")
 assert second < ticket
 held.end(second, 2)

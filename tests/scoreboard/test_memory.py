@@ -26,7 +26,7 @@ def make(path, slots=4):
 
 def test_the_pages_describe_themselves(tmp_path):
     """Magic, version, sizes and the clock's offset stand in the header, for whoever maps it."""
-    before = time.time() - time.monotonic()
+    before, making = time.time() - time.monotonic(), time.monotonic()
     board = Scoreboard(5, str(tmp_path / "board"))
     content = (tmp_path / "board").read_bytes()
     (
@@ -45,8 +45,8 @@ def test_the_pages_describe_themselves(tmp_path):
     assert (magic, version) == (b"raindrop", 7)
     assert (header_size, slot_size, slots) == (HEADER_SIZE, SLOT, 5)
     assert length == HEADER_SIZE + 5 * SLOT == len(content)
-    assert abs(created / 1e9 - time.monotonic()) < 10
-    assert abs(offset / 1e9 - before) < 10
+    assert making <= created / 1e9 <= time.monotonic()
+    assert abs(offset / 1e9 - before) < 3600  # somebody may set the clock
     assert joinable == 0
     if sys.platform == "linux":
         name = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
