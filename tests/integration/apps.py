@@ -1,5 +1,6 @@
 """The application that the integration tests serve: each route is one way to spend a request."""
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -39,13 +40,44 @@ def route_sleep(environ, start_response, s="1", other=""):
     return reply(start_response, b"slept\n")
 
 
-def route_hold(environ, start_response, port):
+def route_hold(environ, start_response, port, other=""):
     """Tell the test who has its request, and keep it until the test hangs up."""
     # With a timeout it waits in poll(2), which gunicorn's signals interrupt; they restart recv(2).
     with socket.create_connection(("127.0.0.1", int(port)), timeout=600) as line:
         line.sendall(b"%d" % os.getpid())
         line.recv(1)
     return reply(start_response, b"held\n")
+
+
+def route_hold_spinning(environ, start_response, port, other=""):
+    """The same, and let nothing else of this thread run."""
+    spin_on(int(port))
+    return reply(start_response, b"held\n")
+
+
+def spin_on(port):
+    """Tell the test who is here, and spin until it hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=600) as line:
+        line.sendall(b"%d" % os.getpid())
+        line.setblocking(False)
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                line.recv(1)
+                return
+
+
+def route_hold_writing(environ, start_response, port, other=""):
+    """The same, within the response."""
+    start_response("200 OK", [*TEXT])
+    return written_in_parts(int(port))
+
+
+def written_in_parts(port):
+    yield b"x" * 10
+    with socket.create_connection(("127.0.0.1", port), timeout=600) as line:
+        line.sendall(b"%d" % os.getpid())
+        line.recv(1)
+    yield b"x" * 20
 
 
 def route_spin(environ, start_response, s="1"):

@@ -7,6 +7,8 @@ import signal
 import time
 from urllib.parse import parse_qs
 
+from apps import spin_on
+
 CODES = {"/": 200, "/nowhere": 404, "/redirect": 302, "/unavailable": 503}
 
 
@@ -21,6 +23,10 @@ async def app(scope, receive, send):
         raise RuntimeError("boom before the response")
     if path == "/sleep":
         await asyncio.sleep(float(query["s"]))
+    if path == "/hold":
+        await hold(query["port"])
+    if path == "/hold-spinning":
+        spin_on(int(query["port"]))
     if path == "/spin":
         spin(float(query["s"]))
     if path == "/block":
@@ -50,6 +56,14 @@ async def app(scope, receive, send):
 
 
 STREAMED = {"/stream", "/boom-mid", "/boom-first"}
+
+
+async def hold(port):
+    """Tell the test who has its request, and keep it until the test hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"%d" % os.getpid())
+    await reader.read(1)
+    writer.close()
 
 
 def spin(s):

@@ -1,10 +1,12 @@
 """Fixtures of the integration tests: a server, each gunicorn, requests in the background."""
 
+import contextlib
 import os
 
 import pytest
 
 from .classes import CLASSES, LIVING
+from .load import Gate
 from .servers import GUNICORNS, Background, Server
 
 OLD = "23"
@@ -63,3 +65,10 @@ def background():
     background = Background()
     yield background
     background.join(errors=True)
+
+
+@pytest.fixture
+def gate():
+    """What holds requests in the application."""
+    with contextlib.closing(Gate()) as gate:
+        yield gate

@@ -168,7 +168,8 @@ def exact(server, *loads):
 
 
 class Gate:
-    """Holds requests: `/hold` of the application runs until the test lets it go."""
+    """Holds requests: `/hold` of the application runs until the test lets it go. So does
+    `/hold-spinning`, in a loop of pure Python, and `/hold-writing`, in its response."""
 
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -178,23 +179,31 @@ class Gate:
         """Hold no more."""
         self._listener.close()
 
-    def hold(self, address):
+    def hold(self, address, path="/hold", headers=""):
         """Send a request; returns it once the application has it."""
         client = connect(address)
         port = self._listener.getsockname()[1]
-        client.sendall(b"GET /hold?port=%d HTTP/1.0\r\n\r\n" % port)
+        query = f"port={port}&other=secret"
+        client.sendall(f"GET {path}?{query} HTTP/1.0\r\n{headers}\r\n".encode())
         line, _ = self._listener.accept()
         line.settimeout(WAIT)
         return Held(client, line, int(line.recv(20)))
 
 
 class Held:
-    """A request in the application: its client, and the pid that has it."""
+    """A request in the application: its client, and the pid that has it. In `with` it is let go at
+    the end."""
 
     def __init__(self, client, line, pid):
         self.pid = pid
         self._client = client
         self._line = line
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.release()
 
     def release(self):
         """Let the application return; returns whether the client was answered."""

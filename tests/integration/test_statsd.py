@@ -11,7 +11,6 @@ import pytest
 
 from ..bounds import WAIT
 from .classes import among
-from .load import Gate
 from .servers import connect, eventually
 
 OURS = re.compile(
@@ -92,21 +91,13 @@ def sources(rounds):
     return {source for source, _ in rounds}
 
 
-def hold(stack, server, gate):
-    """Hold a request until the end of the stack."""
-    held = gate.hold(server.address)
-    stack.callback(held.release)
-    return held
-
-
-def test_what_is_sent(serve, gunicorn, statsd):
+def test_what_is_sent(serve, gunicorn, statsd, gate):
     """The figures are those of the status, from one worker, under the prefix."""
     given = args(statsd, "--statsd-prefix", "app", "--workers", "2")
     with serve(*given, gunicorn=gunicorn) as server, contextlib.ExitStack() as stack:
         server.ready(2)
-        gate = stack.enter_context(contextlib.closing(Gate()))
         for _ in range(2):
-            hold(stack, server, gate)
+            stack.enter_context(gate.hold(server.address))
         client = stack.enter_context(connect(server.address))
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         backlog = "127_0_0_1_" + str(server.address[1])
@@ -151,14 +142,13 @@ def test_two_generations(serve, statsd):
 
 
 @among("gevent", "eventlet", "asgi")
-def test_worker_classes(serve, gunicorn, kind, statsd):
+def test_worker_classes(serve, gunicorn, kind, statsd, gate):
     """A real thread sends, whatever is patched: also while the hub is blocked."""
     kind.available(gunicorn)
     given = args(statsd, "--workers", "1", *kind.args)
     with serve(*given, gunicorn=gunicorn, app=kind.app, tracebacks=None) as server:
         server.ready(1)
-        with connect(server.address) as client:
-            client.sendall(b"GET /spin?s=2.5 HTTP/1.0\r\n\r\n")
+        with gate.hold(server.address, "/hold-spinning"):
             statsd.says(busy_workers=1, total_workers=1, in_flight=1)
         statsd.says(busy_workers=0)
         assert server.warnings() == []

@@ -3,11 +3,13 @@
 import contextlib
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from gunicorn_raindrops.scoreboard.board import Scoreboard
+from gunicorn_raindrops.scoreboard.reader import open_read_only
 
 from ..bounds import WAIT
 from ..processes import children
@@ -16,6 +18,8 @@ from .classes import CLASSES, among
 from .servers import BROKEN, connect, eventually
 
 NO_TIMEOUT = ["--timeout", "600"]
+CLOCK = 0.02
+"""Seconds by which two clocks may differ: the kernel tells in ticks how long data has waited."""
 
 
 def hold(server, path="/sleep?s=600", calling=1):
@@ -27,30 +31,35 @@ def hold(server, path="/sleep?s=600", calling=1):
 
 
 @pytest.mark.parametrize("defer_accept", ["on", "off"])
-def test_queue_and_request_are_told_apart(serve, gunicorn, worker_class, defer_accept):
-    """Behind a slow request another waits a second or more: that is queue time by
-    kernel and proxy alike, and no request time; the slow one the other way."""
+def test_queue_and_request_are_told_apart(serve, gunicorn, worker_class, gate, defer_accept):
+    """Behind a slow request another waits: that is queue time by kernel and proxy alike, and no
+    request time; the slow one the other way. The bounds are what the test itself saw."""
     env = {"RAINDROPS_DEFER_ACCEPT": defer_accept, "RAINDROPS_QUEUE_HEADER": "on"}
     with serve(*worker_class, "--threads", "1", gunicorn=gunicorn, env=env) as server:
         server.ready(1)
-        with hold(server, "/sleep?s=2") as slow:
+        began = time.time()
+        with gate.hold(server.address) as slow, connect(server.address) as client:
+            held = time.time()
+            head = f"GET / HTTP/1.0\r\nX-Request-Start: t={held:.6f}\r\n\r\n"
+            client.sendall(head.encode())
             sent = time.time()
-            assert server.get("/", headers={"X-Request-Start": f"t={sent:.6f}"})[0] == 200
-            waited = time.time() - sent
-            slow.recv(100)
-        status = server.settled()
+            threading.Event().wait(1)  # what is measured
+            released = time.time()
+            assert slow.release()
+            assert client.recv(4096).startswith(b"HTTP/1.0 200")
+            over = time.time()
         eventually(lambda: server.status()["requests"] == 2, "both counted")
-        status = server.status()
+        status = server.settled()
         queue, request = status["queue_seconds"], status["request_seconds"]
-        assert waited > 1
         assert queue["count"] == request["count"] == 2
-        assert queue["max"] == pytest.approx(waited, abs=0.5)
+        assert released - sent - CLOCK <= queue["max"] <= over - began + CLOCK
+        assert queue["sum"] - queue["max"] <= held - began + CLOCK  # what the slow one has waited
         assert queue["header"]["count"] == 1
-        assert queue["header"]["max"] == pytest.approx(waited, abs=0.5)
+        assert released - held - CLOCK <= queue["header"]["max"] <= over - held + CLOCK
         assert queue["ignored"] == 0
-        assert 2 <= request["max"] < 2 + 0.5
-        assert queue["sum"] - queue["max"] < 0.5  # what the slow one has waited
-        assert request["sum"] - request["max"] < 0.5  # what the other one took
+        assert released - held - CLOCK <= request["max"] <= over - began + CLOCK
+        # what the other one took
+        assert request["sum"] - request["max"] <= over - released + CLOCK
 
 
 def test_headers_of_strangers_and_nonsense(serve):
@@ -67,21 +76,24 @@ def test_headers_of_strangers_and_nonsense(serve):
             assert queue["count"] == 2
 
 
-def test_the_oldest_request_is_shown(serve, gunicorn):
+def test_the_oldest_request_is_shown(serve, gunicorn, gate):
     """Its method, path and age, without its query string; nothing once it is over."""
     args = ["--worker-class", "gthread", "--threads", "3", *NO_TIMEOUT]
-    with serve(*args, "--graceful-timeout", "1", gunicorn=gunicorn) as server:
+    with serve(*args, gunicorn=gunicorn) as server:
         assert server.ready(1)["workers"][0]["current"] is None
-        with hold(server, "/sleep?s=1.2&other=secret"):
-            with hold(server, "/sleep/?s=600&other=secret", calling=2):
+        with gate.hold(server.address) as first:
+            held = time.monotonic()
+            with gate.hold(server.address, "/hold/"):
                 (worker,) = server.status()["workers"]
-                first = worker["current"]
-                assert (first["method"], first["path"]) == ("GET", "/sleep")
+                current = worker["current"]
+                assert (current["method"], current["path"]) == ("GET", "/hold")
                 assert "secret" not in server.ask("/_raindrops.json")[1].decode()
+                took = time.monotonic() - held
+                first.release()
                 eventually(lambda: server.text()["calling"] == 1, "the first is over")
                 (worker,) = server.status()["workers"]
-                assert worker["current"]["path"] == "/sleep/"
-                assert worker["busy_seconds"] >= 1.2 + worker["current"]["seconds"] - 0.01
+                assert worker["current"]["path"] == "/hold/"
+                assert worker["busy_seconds"] >= took + worker["current"]["seconds"] - 0.01
 
 
 def test_nothing_is_shown_where_it_is_switched_off(serve):
@@ -104,12 +116,12 @@ def test_a_timeout_names_the_request(serve, gunicorn, background):
         background.add(server.get, "/sleep?s=600&other=secret", timeout=30)
         background.add(server.get, "/stop?secret", timeout=30)
         for path in ("/sleep", "/stop"):
-            server.logged(rf"WARNING.*was killed by the timeout in 'GET {path}', \d\.\d s after")
+            server.logged(rf"WARNING.*was killed by the timeout in 'GET {path}', \d+\.\d s after")
         status = server.status()
         assert status["exits"]["timeout"] == 2
         assert {one["current"]["path"] for one in status["killed"]} == {"/sleep", "/stop"}
         assert {one["cause"] for one in status["killed"]} == {"timeout"}
-        assert all(2 <= one["current"]["seconds"] < 10 for one in status["killed"])
+        assert all(one["current"]["seconds"] >= 2 for one in status["killed"])
         assert not any("secret" in line for line in server.log if "raindrops" in line)
         background.join(errors=True)
 
@@ -200,7 +212,7 @@ def test_an_application_that_cannot_start(serve, gunicorn, kind, tmp_path):
 
 
 @among()
-def test_the_times_of_each_class(serve, gunicorn, kind):
+def test_the_times_of_each_class(serve, gunicorn, kind, gate):
     """Each request is in request_seconds and, if a proxy said so, in queue_seconds, once; busy are
     the workers as long as the requests were inside; the one in flight is named."""
     kind.available(gunicorn)
@@ -208,20 +220,22 @@ def test_the_times_of_each_class(serve, gunicorn, kind):
     args = [*kind.args, *NO_TIMEOUT, "--graceful-timeout", "1"]
     with serve(*args, gunicorn=gunicorn, app=kind.app, env=env) as server:
         server.ready(1)
+        began = time.monotonic()
         for _ in range(3):
             server.get("/", headers={"X-Request-Start": f"t={time.time() - 0.5:.3f}"})
-        with hold(server, "/sleep?s=1&other=secret") as client:
+        asked = time.monotonic() - began
+        with gate.hold(server.address):
+            held = time.monotonic()
             current = server.status()["workers"][0]["current"]
-            while client.recv(100):
-                pass
-        assert (current["method"], current["path"]) == ("GET", "/sleep")
+            took = time.monotonic() - held
+        assert (current["method"], current["path"]) == ("GET", "/hold")
         eventually(lambda: server.status()["requests"] == 4, "all counted")
         status = server.settled()
         request, header = status["request_seconds"], status["queue_seconds"]["header"]
         assert (request["count"], header["count"]) == (4, 3)
-        assert 1 <= request["max"] <= request["sum"]
+        assert took <= request["max"] <= request["sum"]
         assert status["busy_seconds"] == pytest.approx(request["sum"], abs=0.02)
-        assert 0.5 <= header["sum"] / 3 < 0.5 + 1
+        assert 3 * 0.5 <= header["sum"] <= 3 * 0.5 + asked + CLOCK
         server.kill()
 
 
@@ -273,14 +287,14 @@ def marks(server, since):
     return parsed(server.ask(f"/_raindrops.json?since={since}")[1])["marks"]
 
 
-def test_marks_are_no_readers_own(serve, gunicorn):
+def test_marks_are_no_readers_own(serve, gunicorn, gate):
     """The most there were at once is told after it is over, to each reader since its own last
     look, however often others look."""
     args = ["--worker-class", "gthread", "--threads", "3"]
     with serve(*args, gunicorn=gunicorn) as server:
         first = server.ready(1)["time"]
-        with hold(server, "/sleep?s=2"), hold(server, "/sleep?s=2", calling=2):
-            eventually(lambda: server.text()["calling"] == 0, "both over")
+        with gate.hold(server.address), gate.hold(server.address):
+            pass
         eventually(lambda: server.status()["requests"] == 2, "both counted")
         for _ in range(2):
             found = marks(server, first)
@@ -293,13 +307,17 @@ def test_marks_are_no_readers_own(serve, gunicorn):
         assert marks(server, first)["since"]["calling"] == 2
 
 
-def test_a_queue_that_nobody_looked_at(serve, gunicorn):
+def test_a_queue_that_nobody_looked_at(serve, gunicorn, gate, tmp_path):
     """A worker's thread looks each second, so that the mark is there for whoever comes later."""
-    with serve(*NO_TIMEOUT, gunicorn=gunicorn) as server:
+    file = str(tmp_path / "board")
+    with serve(*NO_TIMEOUT, gunicorn=gunicorn, env={"RAINDROPS_FILE": file}) as server:
         first = server.ready(1)["time"]
-        with hold(server, "/sleep?s=1.6"), connect(server.address) as waiting:
+        board = open_read_only(file)  # the marks alone: a look that makes none
+        with gate.hold(server.address) as held, connect(server.address) as waiting:
             waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            assert waiting.recv(100)  # nobody has read the status since it came
+            eventually(lambda: board.marks(60).queued == 1, "the worker's own look")
+            held.release()
+            assert waiting.recv(100)
         found = marks(server, first)
         assert (found["since"]["queued"], found["10s"]["queued"]) == (1, 1)
         assert server.status()["listeners"][0]["queued"] == 0

@@ -66,7 +66,6 @@ def test_where(serve, case):
         with begun(server, path):
             found = eventually(lambda: seen(server), "where the request stands")
             assert re.search(f"{expected}$", found["where"])
-            assert found["seconds"] < SOON + 2  # busy machines
             os.kill(pid, signal.SIGKILL)
             heals = server.heals(pid, lambda status: status["killed"], "it was killed")
         killed = heals["killed"][0]

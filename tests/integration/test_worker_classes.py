@@ -283,18 +283,16 @@ def test_the_status_thread_touches_nothing_of_the_hubs(serve, gunicorn, kind, pa
 
 
 @pytest.mark.parametrize("worker_class", ["sync", "gthread"])
-def test_a_conf_that_patches_under_threads(serve, worker_class, background):
+def test_a_conf_that_patches_under_threads(serve, worker_class, gate):
     """The process is patched though the workers are not gevent's: it counts and answers."""
     CLASSES["gevent"].available("current")
     conf = PATCH["gevent"] + "\nfrom gunicorn_raindrops.hooks import *\n"
     args = ["--workers", "1", "--worker-class", worker_class]
     with serve(*args, conf=conf, tracebacks=None) as server:
         server.ready(1)
-        background.add(server.get, "/spin?s=1")
-        eventually(lambda: server.text()["calling"] == 1, "calling")
-        for _ in range(5):
-            assert server.text()["calling"] == 1
-        background.join()
+        with gate.hold(server.address, "/hold-spinning"):
+            for _ in range(5):
+                assert server.text()["calling"] == 1
         for _ in range(10):
             assert server.get("/")[0] == 200
         eventually(lambda: server.settled()["requests"] == 11, "counted")
@@ -302,19 +300,20 @@ def test_a_conf_that_patches_under_threads(serve, worker_class, background):
 
 
 @hubs
-def test_requests_that_interleave_on_one_thread(serve, gunicorn, kind, background):
+def test_requests_that_interleave_on_one_thread(serve, gunicorn, kind, gate, background):
     """Each greenlet's request has a phase of its own, and ends as its own."""
     kind.available(gunicorn)
     with serve("--workers", "1", *kind.args, gunicorn=gunicorn, tracebacks=None) as server:
         server.ready(1)
+        held = []
         for _ in range(20):
-            background.add(server.get, "/sleep?s=3")
-            background.add(server.get, "/stream?n=30&s=0.1&size=10")
+            held += [gate.hold(server.address), gate.hold(server.address, "/hold-writing")]
             background.add(server.get, "/boom")
+        background.join()
         eventually(
             lambda: (t := server.text())["calling"] == t["writing"] == 20, "twenty in each phase"
         )
-        background.join()
+        assert all(one.release() for one in held)
         after = eventually(
             lambda: (s := server.settled())["requests"] == 60 and s, "all of them counted"
         )
