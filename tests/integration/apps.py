@@ -143,9 +143,12 @@ def route_file(environ, start_response, size="3000000"):
     return environ["wsgi.file_wrapper"](file)
 
 
-def route_faulthandler(environ, start_response):
-    """It puts handlers of its own in front of all that are there."""
+def route_faulthandler(environ, start_response, cut=None, unless=None):
+    """It puts handlers of its own in front of all that are there. A file is cut before any of them
+    is moved, except by one worker."""
     faulthandler.enable()
+    if cut and str(os.getpid()) != unless:
+        os.truncate(cut, 0)
     return reply(start_response, str(os.getpid()).encode())
 
 

@@ -68,13 +68,9 @@ def test_cut_short_behind_another_handler(serve, gunicorn, tmp_path, kind, wait)
     with serve(*args, gunicorn=gunicorn, env={"RAINDROPS_FILE": str(file)}) as server:
         server.ready(2)
         before = set(server.workers())
-        done = set()
-
-        def enabled():
-            done.add(int(server.get("/faulthandler")[1]))
-            return done == before
-
-        eventually(enabled, "faulthandler in both")
+        first = server.get("/faulthandler")[1].decode()
+        path = "/faulthandler" if wait else f"/faulthandler?cut={file}&unless={first}"
+        eventually(lambda: server.get(path)[1].decode() != first, "faulthandler in both")
         threading.Event().wait(wait)
         os.truncate(file, 0)
         assert {server.get("/pid")[0] for _ in range(20)} == {200}
