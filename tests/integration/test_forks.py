@@ -92,7 +92,7 @@ def app(environ, start_response):
             import prometheus_client
         finally:
             os._exit(0)
-    until, done = time.monotonic() + 10, 0
+    until, done = time.monotonic() + 30, 0
     while not done and time.monotonic() < until:
         done = os.waitpid(pid, os.WNOHANG)[0]
         time.sleep(0.01)
