@@ -116,7 +116,7 @@ class Sampler:
         now, clock = time.time(), time.monotonic()
         return Snapshot(
             time=now,
-            uptime=clock - self._arbiter.started,
+            uptime=max(0.0, clock - self._arbiter.started),  # it may stand in the pages
             arbiter=dataclasses.replace(self._arbiter, workers_wanted=reading.workers_wanted),
             calling=calling,
             writing=writing,

@@ -33,6 +33,7 @@ from gunicorn_raindrops.scoreboard.records import Marks, Reading, SlotRecord
 from gunicorn_raindrops.snapshot import Arbiter, Snapshot, Worker
 
 from .bounds import WAIT
+from .schema import parsed
 
 ARBITER = Arbiter(1, "27.0", "0.1", "sync", started=time.monotonic() - 100)
 
@@ -256,6 +257,13 @@ def test_times():
     assert abs(taken.time - time.time()) < 1
     assert 0 <= taken.uptime - (time.monotonic() - ARBITER.started) + 1 <= 1
     assert abs(taken.time - 5 - taken.workers[0].started) < 1
+
+
+def test_a_start_that_is_to_come():
+    """A reader from outside may know the start from the scoreboard alone, where anything stands."""
+    arbiter = dataclasses.replace(ARBITER, started=time.monotonic() + 2**63)
+    taken = Sampler(Board(), arbiter, [], (), pytest.fail).take()
+    assert parsed(render.encode(taken))["uptime"] == 0
 
 
 def test_no_worker():
