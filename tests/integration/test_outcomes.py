@@ -53,20 +53,33 @@ def server(request, tmp_path_factory):
         server.kill()
 
 
-def ask(server, path, body=b""):
-    """Return the status that the client gets, None if it gets none."""
+def ask(server, path, body, before):
+    """Return the status that the client gets, None if it gets none. Before that so many requests
+    were counted."""
     head = b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" % path.encode()
     if body:
         head += b"Transfer-Encoding: chunked\r\n"
     with connect(server.address) as client:
-        client.settimeout(1)  # tornado keeps a connection open to which it sends nothing
         client.sendall(head + b"\r\n" + body)
-        answer = b""
-        with contextlib.suppress(OSError):
-            while b"\r\n" not in answer and (more := client.recv(1000)):
-                answer += more
+        answer = received(client, lambda: server.told().get("requests", 0) > before)
     status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
     return int(status[1]) if status else None
+
+
+def received(client, is_counted):
+    """Return the begin of an answer. tornado keeps a connection open to which it sends nothing:
+    what has not come a second after the request was counted does not come."""
+    answer, is_over = b"", False
+    client.settimeout(1)
+    with contextlib.suppress(ConnectionError):
+        while not is_over and b"\r\n" not in answer:
+            is_last = is_counted()
+            try:
+                more = client.recv(1000)
+                answer, is_over = answer + more, not more
+            except TimeoutError:
+                is_over = is_last
+    return answer
 
 
 def totals(status):
@@ -78,7 +91,7 @@ def totals(status):
 def counted(server, path, body=b""):
     """Ask once; return the status that the client got, and what was counted."""
     before = totals(server.settled())
-    got = ask(server, path, body)
+    got = ask(server, path, body, before["requests"])
 
     def new():
         status = server.told()
