@@ -19,8 +19,9 @@
  * An owner may lose the processor, or its life, in the middle of a step. A step is some nanoseconds
  * long, so it then began just after `busy_step`, which it has stored before. After some tries the
  * reader counts the requests in a step up to there. That is no more than the step will add, and no
- * less than what was read before the step, but for these nanoseconds. An owner takes one step at a
- * time: its threads hold the GIL.
+ * less than what was read before the step, but for these nanoseconds; they are more where the owner
+ * loses the processor twice in one step, which was seen once in hundreds of millions of steps. An
+ * owner takes one step at a time: its threads hold the GIL.
  *
  * Turn. The ticks go round after 9 years of requests. `busy_turn` is a total that the slot has had
  * within the last half turn. The owner, or the process that settles, raises it when the total has

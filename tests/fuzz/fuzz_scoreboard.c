@@ -147,6 +147,7 @@ static void do_reap(void)
 		uint32_t slot = rnd(SLOTS);
 
 		grd_cancel();
+		grd_detach();   /* its processes are of another boot */
 		grd_forget(header, &slots[slot], grd_last_mark(header));
 		owners[slot] = (struct held){0};
 	}
@@ -287,19 +288,23 @@ static void check_the_rest(void)
 
 static pthread_mutex_t gil = PTHREAD_MUTEX_INITIALIZER;
 static int are_stepping;
+static uint64_t longest_end;    /* ns; a step that loses the processor takes long */
 
 /* Beside a reader, which needs no lock. */
 static void *steps_of_a_thread(void *held)
 {
 	while (__atomic_load_n(&are_stepping, __ATOMIC_RELAXED)) {
-		uint64_t ticket;
+		uint64_t ticket, began, took;
 
 		pthread_mutex_lock(&gil);
 		ticket = grd_ticket_begin(held, (struct grd_line){"GET", 3, "/", 1});
 		pthread_mutex_unlock(&gil);
 		pthread_mutex_lock(&gil);
 		grd_ticket_respond(held, ticket);
+		began = grd_now();
 		grd_ticket_end(held, ticket, GRD_WRITING | 2);
+		took = grd_now() - began;
+		longest_end = took > longest_end ? took : longest_end;
 		pthread_mutex_unlock(&gil);
 	}
 	return NULL;
@@ -311,7 +316,7 @@ static void check_threads(void)
 	struct grd_held held;
 	pthread_t threads[3];
 	int64_t slot = grd_claim(header, slots, SLOTS, &owner);
-	uint64_t claimed = grd_owner(&slots[slot]);
+	uint64_t claimed = grd_owner(&slots[slot]), back = 0;
 
 	grd_publish(&slots[slot], grd_take_over(&slots[slot], claimed, &owner));
 	grd_hold(&held, header, &slots[slot]);
@@ -320,11 +325,13 @@ static void check_threads(void)
 		pthread_create(&threads[i], NULL, steps_of_a_thread, &held);
 	for (uint64_t busy = 0, now, i = 0; i < 300000; i++, busy = now) {
 		now = grd_busy_read(&slots[slot]);
-		require(now + (1 << GRD_BUSY_TICK_BITS) >= busy, "busy seconds never go back");
+		back = busy > now && busy - now > back ? busy - now : back;
 	}
 	__atomic_store_n(&are_stepping, 0, __ATOMIC_RELAXED);
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
+	require(back <= longest_end + (1 << GRD_BUSY_TICK_BITS),
+		"busy seconds go back by no more than a step is held up");
 	require(slots[slot].requests == slots[slot].responses[1], "exact totals");
 	require(!grd_gauge_of(&slots[slot].gauge, grd_owner(&slots[slot])), "nothing in flight");
 	require(!grd_busy_in_flight(slots[slot].busy), "nor there");
