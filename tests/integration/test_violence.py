@@ -205,6 +205,8 @@ def busy(server):
 # says how it leaves, and a second later it is killed. Exit status 0 is not logged.
 NOT_LOGGED, STATUS_1 = set(), {"exited with code 1"}
 SIGABRT, SIGKILL = {"was sent SIGABRT"}, {"was sent SIGKILL"}
+TRIES = 3
+"""On a busy machine a second may be too short for a worker to leave in."""
 ENDS = {
     # SystemExit is raised in the request; what handles its connection takes that for an error
     "sync": NOT_LOGGED,
@@ -234,21 +236,31 @@ def test_gunicorns_own_timeout(serve, gunicorn, kind, path, logged):
     """The request of a worker that is killed for its silence is out of the gauges, however each
     class takes the SIGABRT."""
     kind.available(gunicorn)
-    args = ["--workers", "2", "--timeout", "2", *kind.args]
-    with serve(*args, gunicorn=gunicorn, app=kind.app, tracebacks=None) as server:
-        server.ready(2)
-        # gunicorn lets one that hangs before its first heartbeat hang for ever
-        eventually(lambda: all(map(has_beaten, server.workers())), "heartbeats")
-        with connect(server.address) as client:
-            client.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
-            pid = int(server.logged(r"WORKER TIMEOUT \(pid:(\d+)\)")[1])
-        # The client has gone: gunicorn 27's sync worker would linger until it is killed.
-        server.heals(pid, lambda status: status["calling"] == 0, "nothing in flight")
-        status = server.ready(2)
-        assert status["exits"]["timeout"] == sum(status["exits"].values()) == 1
-        assert ends(server, pid) == logged
-        assert says_goodbye(server, pid) == (logged in (NOT_LOGGED, STATUS_1))
-        server.kill()
+    args = ["--workers", "2", "--timeout", "4", *kind.args]
+    for _ in range(TRIES):
+        with serve(*args, gunicorn=gunicorn, app=kind.app, tracebacks=None) as server:
+            pid = killed_for_its_silence(server, path)
+        ended = ends(server, pid)
+        if logged == SIGKILL or ended != SIGKILL:
+            break
+    assert ended == logged
+    assert says_goodbye(server, pid) == (logged in (NOT_LOGGED, STATUS_1))
+
+
+def killed_for_its_silence(server, path):
+    """Have a request keep its worker from its heartbeats; return that one's pid."""
+    server.ready(2)
+    # gunicorn lets one that hangs before its first heartbeat hang for ever
+    eventually(lambda: all(map(has_beaten, server.workers())), "heartbeats")
+    with connect(server.address) as client:
+        client.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        pid = int(server.logged(r"WORKER TIMEOUT \(pid:(\d+)\)")[1])
+    # The client has gone: gunicorn 27's sync worker would linger until it is killed.
+    server.heals(pid, lambda status: status["calling"] == 0, "nothing in flight")
+    status = server.ready(2)
+    assert status["exits"]["timeout"] == sum(status["exits"].values()) == 1
+    server.kill()
+    return pid
 
 
 def has_beaten(pid):
