@@ -144,12 +144,14 @@ def route_file(environ, start_response, size="3000000"):
 
 
 def route_faulthandler(environ, start_response, cut=None, unless=None):
-    """It puts handlers of its own in front of all that are there. A file is cut before any of them
-    is moved, except by one worker."""
+    """It puts handlers of its own in front of all that are there, the first time. A file is cut
+    before any of them is moved, except by one worker. Replies whose handler is in front then."""
     faulthandler.enable()
     if cut and str(os.getpid()) != unless:
         os.truncate(cut, 0)
-    return reply(start_response, str(os.getpid()).encode())
+    action = ctypes.create_string_buffer(1024)  # struct sigaction, which begins with the handler
+    ctypes.CDLL(None).sigaction(signal.SIGBUS, None, action)
+    return reply(start_response, f"{os.getpid()} {action.raw[:8].hex()}".encode())
 
 
 def route_fork(environ, start_response):
