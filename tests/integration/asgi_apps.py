@@ -46,6 +46,10 @@ async def app(scope, receive, send):
         raise RuntimeError("boom before the first byte")
     if path == "/stream":
         await stream(send, int(query["n"]), float(query["s"]), int(query["size"]))
+    if path == "/hold-writing":
+        await stream(send, 1, 0, 10)
+        await hold(query["port"])
+        await stream(send, 1, 0, 20)
     if path == "/boom-mid":
         await stream(send, 2, 0, 10)
         raise RuntimeError("boom within the response")
@@ -55,7 +59,7 @@ async def app(scope, receive, send):
     return None
 
 
-STREAMED = {"/stream", "/boom-mid", "/boom-first"}
+STREAMED = {"/stream", "/hold-writing", "/boom-mid", "/boom-first"}
 
 
 async def hold(port):

@@ -66,20 +66,32 @@ def test_a_slow_application_is_calling(shared, gate):
     assert after["reading"] == (0 if shared.kind.name in HOLDING else None)
 
 
-@pytest.mark.parametrize(
-    "path", ["/stream?n=20&s=0.05&size=10", "/big?size=50000000", "/file?size=50000000"]
-)
-def test_a_response_under_way_is_writing(shared, path):
-    """A streamed response, a large one and a file are writing until the client has them."""
+def is_writing(shared, since):
+    """Wait until a response is under way, and no request but that."""
+    seen = eventually(lambda: (s := shared.status())["writing"] and s, "writing")
+    assert (seen["calling"], seen["writing"]) == (0, 1)
+    assert seen["requests"] == since.before["requests"]
+    assert seen["scoreboard"][0] == "W"
+
+
+def test_a_streamed_response_under_way_is_writing(shared, gate):
+    """Until its client has it."""
+    since = Since(shared)
+    held = gate.hold(shared.address, "/hold-writing")
+    is_writing(shared, since)
+    assert held.release()
+    assert since.requests(1) == {"requests": 1, "2xx": 1}
+
+
+@pytest.mark.parametrize("path", ["/big?size=50000000", "/file?size=50000000"])
+def test_a_large_response_under_way_is_writing(shared, path):
+    """So is a large one, and a file, which the server sends as its client takes it."""
     if path in shared.kind.unwritten:
         pytest.skip("this server takes it as a whole")
     since = Since(shared)
     with connect(shared.address) as client:
         client.sendall(b"GET %s HTTP/1.0\r\nHost: x\r\n\r\n" % path.encode())
-        seen = eventually(lambda: (s := shared.status())["writing"] and s, "writing")
-        assert (seen["calling"], seen["writing"]) == (0, 1)
-        assert seen["requests"] == since.before["requests"]
-        assert seen["scoreboard"][0] == "W"
+        is_writing(shared, since)
         while client.recv(1 << 20):
             pass
     assert since.requests(1) == {"requests": 1, "2xx": 1}

@@ -28,7 +28,7 @@ def same(server, before):
 
 @pytest.mark.parametrize("left", [0, 5000])
 @pytest.mark.parametrize("kind", ["sync", "gthread", "gevent"])
-def test_cut_short_while_idle(serve, gunicorn, tmp_path, background, kind, left):
+def test_cut_short_while_idle(serve, gunicorn, tmp_path, gate, kind, left):
     """The status threads touch it first. Requests in flight get their answers."""
     CLASSES[kind].available(gunicorn)
     file = tmp_path / "board"
@@ -36,13 +36,12 @@ def test_cut_short_while_idle(serve, gunicorn, tmp_path, background, kind, left)
     with serve(*args, gunicorn=gunicorn, env={"RAINDROPS_FILE": str(file)}) as server:
         server.ready(2)
         before = set(server.workers())
-        background.add(server.get, f"/sleep?s={TICKS + 1}")
-        eventually(lambda: server.status()["calling"] == 1, "a request in flight")
+        held = gate.hold(server.address)
         os.truncate(file, left)
         threading.Event().wait(TICKS)
         for _ in range(4):
             server.ask()
-        assert [code for code, _ in background.join()] == [200]
+        assert held.release()
         same(server, before)
 
 

@@ -196,19 +196,14 @@ def test_phases_and_a_killed_worker(tmp_path, kind, phase, path):
 
 
 @pytest.mark.parametrize("kind", ["waitress", "uwsgi"])
-def test_stats_of_the_users(tmp_path, kind):
+def test_stats_of_the_users(tmp_path, kind, gate):
     """A Struct made before the fork shows what all processes do, and no more than it knows."""
     with Foreign(tmp_path, kind, COUNTED_STATS="1") as server:
-        calling, writing = connect(server.address), connect(server.address)
-        calling.sendall(b"GET /sleep?s=3 HTTP/1.0\r\n\r\n")
-        writing.sendall(b"GET /stream?n=30&s=0.1 HTTP/1.0\r\n\r\n")
+        held = [gate.hold(server.address, path) for path in ("/hold", "/hold-writing")]
         eventually(lambda: server.text() == {"calling": 1, "writing": 1}, "both")
         status = server.status()
         assert status["requests"] is status["workers"] is status["responses"] is None
-        for client in (calling, writing):
-            while client.recv(65536):
-                pass
-            client.close()
+        assert [one.release() for one in held] == [True, True]
         server.settled()
 
 

@@ -186,7 +186,7 @@ def test_each_class_says_why_its_workers_end(serve, gunicorn, kind):
         # A pool of Python's forgets a thread whose start an exception breaks off, as SIGABRT's, and
         # the interpreter then waits for it at its end: the thread is there before.
         server.get("/")
-        with hold(server, "/sleep?s=1.5"):  # which gthread waits for
+        with hold(server, "/sleep?s=3"):  # which gthread waits for
             # not the arbiter's: that would be its timeout
             ended("killed", lambda: os.kill(server.workers()[0], signal.SIGABRT))
         (killed,) = server.status()["killed"]

@@ -152,7 +152,7 @@ def test_slow_requests_are_logged_once(serve, background, kind):
     with serve(*args, app=app, env={"RAINDROPS_SLOW": "1"}) as server:
         server.ready(1)
         for i in range(40):
-            background.add(server.get, f"/sleep?s={1.5 if i % 5 == 0 else 0.1}")
+            background.add(server.get, f"/sleep?s={3 if i % 5 == 0 else 0.1}")
         assert [code for code, _ in background.join()] == [200] * 40
         eventually(lambda: len(slow(server)) == 8, lambda: server.log)
     assert len(slow(server)) == 8

@@ -118,6 +118,9 @@ def test_websockets(serve, gunicorn, kind):
         eventually(lambda: server.settled()["requests"] == 1, "one request in all")
 
 
+ANSWERS = {"/": 200, "/nowhere": 404, "/boom": 500}
+
+
 @asgi
 def test_the_lifespan_passes_through(serve, gunicorn, kind):
     """The application is started by it, and its state reaches the requests."""
@@ -127,7 +130,7 @@ def test_the_lifespan_passes_through(serve, gunicorn, kind):
         assert server.get("/started") == (200, b"lifespan")
 
 
-def test_tornados_own_applications(serve, background):
+def test_tornados_own_applications(serve, gate):
     """One that is neither WSGI nor ASGI is counted as any other, its websockets too, and responses
     that tornado sends in part, or refuses."""
     kind = CLASSES["tornado"]
@@ -135,17 +138,16 @@ def test_tornados_own_applications(serve, background):
     with serve("--workers", "1", *kind.args, app="tornado_apps:app", tracebacks=None) as server:
         assert server.ready(1)["capacity"] == 1000
         ends_of_websockets(server)
-        paths = {"/": 200, "/nowhere": 404, "/boom": 500, "/sleep?s=2": 200}
-        for path in [*paths, "/stream?n=40&s=0.05"]:
-            background.add(server.get, path)
+        held = [gate.hold(server.address, path) for path in ("/hold", "/hold-writing")]
+        assert {path: server.get(path)[0] for path in ANSWERS} == ANSWERS
         eventually(lambda: (s := server.text())["calling"] == s["writing"] == 1, "both at once")
-        background.join()
+        assert [one.release() for one in held] == [True, True]
         after = eventually(lambda: (s := server.settled())["requests"] == 5 and s, "all counted")
         assert after["responses"] == {"1xx": 0, "2xx": 3, "3xx": 0, "4xx": 1, "5xx": 1}
-        with connect(server.address) as client:
-            client.sendall(b"GET /sleep?s=2 HTTP/1.1\r\nHost: x\r\n\r\n")
-            eventually(lambda: server.text()["calling"] == 1, "held")
-        # the client went; the handler, which does not ask, comes to its end all the same
+        left = gate.hold(server.address)
+        eventually(lambda: server.text()["calling"] == 1, "held")
+        # the client goes; the handler, which does not ask, comes to its end all the same
+        left.hang_up()
         eventually(lambda: server.settled()["requests"] == 6, "counted")
         for path in ("/short", "/refused"):
             with contextlib.suppress(*BROKEN):

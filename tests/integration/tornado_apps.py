@@ -1,9 +1,8 @@
 """An application of tornado's own, with as many routes as its tests need."""
 
-import asyncio
-
 import tornado.web
 import tornado.websocket
+from asgi_apps import hold
 
 
 class Hello(tornado.web.RequestHandler):
@@ -11,18 +10,18 @@ class Hello(tornado.web.RequestHandler):
         self.write(b"hello\n")
 
 
-class Sleep(tornado.web.RequestHandler):
+class Hold(tornado.web.RequestHandler):
     async def get(self):
-        await asyncio.sleep(float(self.get_argument("s")))
-        self.write(b"slept\n")
+        await hold(self.get_argument("port"))
+        self.write(b"held\n")
 
 
-class Stream(tornado.web.RequestHandler):
+class HoldWriting(tornado.web.RequestHandler):
     async def get(self):
-        for _ in range(int(self.get_argument("n"))):
-            self.write(b"x" * 10)
-            await self.flush()
-            await asyncio.sleep(float(self.get_argument("s")))
+        self.write(b"x" * 10)
+        await self.flush()
+        await hold(self.get_argument("port"))
+        self.write(b"x" * 20)
 
 
 class Boom(tornado.web.RequestHandler):
@@ -53,8 +52,8 @@ class Echo(tornado.websocket.WebSocketHandler):
 app = tornado.web.Application(
     [
         ("/", Hello),
-        ("/sleep", Sleep),
-        ("/stream", Stream),
+        ("/hold", Hold),
+        ("/hold-writing", HoldWriting),
         ("/boom", Boom),
         ("/short", Short),
         ("/refused", Refused),
