@@ -14,7 +14,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from .blocks import ROOT, SHOWN, Block, blocks
@@ -114,12 +113,15 @@ def own_folder() -> Path:
     return folder
 
 
-def variables(home: str) -> dict[str, str]:
-    """Return what a newcomer's shell has, with this interpreter's programs first on PATH."""
-    Path(home, ".curlrc").write_text("silent\nshow-error\n")
+def variables() -> dict[str, str]:
+    """Return what a newcomer's shell has, with this interpreter's programs first on PATH. Its home
+    goes with the namespaces, and not before the servers that write into it."""
+    home = Path("/srv/home")
+    home.mkdir()
+    (home / ".curlrc").write_text("silent\nshow-error\n")
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin",
-        "HOME": home,
+        "HOME": str(home),
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         "PIP_NO_INDEX": "1",
@@ -133,20 +135,19 @@ def main(page: str) -> int:
     """Run a page; prints the first thing that is wrong, and returns 1 then."""
     path = Path(page).resolve()
     lift_loopback()
-    with tempfile.TemporaryDirectory() as home:
-        scenario = Scenario(own_folder(), variables(home))
-        found = blocks(path)
-        for block in found:
-            try:
-                scenario.run(block)
-            except Wrong as error:
-                print(f"{path.name}:{block.line}: {error}")
-                return 1
+    scenario = Scenario(own_folder(), variables())
+    found = blocks(path)
+    for block in found:
         try:
-            scenario.shell.close()
+            scenario.run(block)
         except Wrong as error:
-            print(f"{path.name}: {error}")
+            print(f"{path.name}:{block.line}: {error}")
             return 1
+    try:
+        scenario.shell.close()
+    except Wrong as error:
+        print(f"{path.name}: {error}")
+        return 1
     commands = sum(len(block.commands) for block in found if block.kind == "console")
     print(f"{len(found)} blocks ran, with {commands} commands")
     return 0
