@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -12,6 +11,7 @@ import pytest
 
 from .bounds import WAIT
 from .integration.servers import eventually
+from .ports import free_address
 
 
 def needs_prometheus():
@@ -39,8 +39,7 @@ class Prometheus:
 
     def __init__(self, folder, config, *options):
         needs_prometheus()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = free_address()
         folder.mkdir(exist_ok=True)
         path = folder / "prometheus.yml"
         path.write_text(config)

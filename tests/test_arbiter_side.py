@@ -15,6 +15,8 @@ from gunicorn_raindrops.scoreboard import exits
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.snapshot import Arbiter
 
+from .ports import free_port
+
 
 class Stats(Struct):
     """The user's counters."""
@@ -245,7 +247,7 @@ def test_a_unix_socket(start, tmp_path):
 
 def test_a_taken_address(start):
     """It is warned of; a HUP tries again."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    with socket.create_server(("127.0.0.1", free_port())) as other:
         bind = f"127.0.0.1:{other.getsockname()[1]}"
         side = start(bind=bind)
         side.open()
@@ -308,8 +310,7 @@ def test_moving_to_where_nobody_can(start, tmp_path):
 
 def test_the_same_port_on_another_address(start):
     """The two cannot be listened on at once: the old one goes first."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
     side = start(bind=f"127.0.0.1:{port}")
     side.open()
     reloaded(side, bind=f"0.0.0.0:{port}", token="secret")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import urllib.request
 
@@ -11,6 +10,7 @@ import pytest
 
 from ..bounds import WAIT
 from ..integration.servers import eventually
+from ..ports import free_address
 from .rules import FOLDER, alerts
 
 pytestmark = pytest.mark.once
@@ -29,8 +29,7 @@ def needs(name):
 @pytest.fixture
 def alertmanager(tmp_path):
     """The base of its URLs."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     command = [needs("prometheus-alertmanager"), f"--config.file={CONFIG}"]
     command += [f"--storage.path={tmp_path}", f"--web.listen-address={address}"]
     command += ["--cluster.listen-address=", "--log.level=error"]

@@ -10,7 +10,6 @@ import math
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from gunicorn_raindrops.exporters.families import FAMILIES
 from ..bounds import WAIT
 from ..integration.servers import ROOT, eventually
 from ..integration.test_demo import end_at_once
+from ..ports import free_address
 from ..prometheus import Prometheus, scraping
 from .dashboards import DASHBOARD, label_queries, panels, queries, variables
 from .environment import NODE
@@ -139,11 +139,6 @@ def test_queries_ask_for_what_there_is():
         "gunicorn_workers_limit",
         "gunicorn_workers_untracked",
     }
-
-
-def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 
 from ..bounds import WAIT
 from ..integration.servers import ROOT, Server, eventually
+from ..ports import free_port
 
 pytestmark = pytest.mark.once
 
@@ -41,11 +42,6 @@ http {{
     include {folder}/site.conf;
 }}
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 class Nginx:

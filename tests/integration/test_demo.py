@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from ..bounds import LONG, WAIT
+from ..ports import free_address
 from ..processes import alive, children
 from .servers import ROOT, eventually
 
@@ -49,9 +50,7 @@ def end_at_once(demo):
 def test_it_ends(tmp_path, number):
     """By Ctrl-C, or as its terminal is closed: no request is broken off, and nothing is left."""
     log = tmp_path / "log"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    env = {**os.environ, "HOME": str(tmp_path), "DEMO_BIND": address}
+    env = {**os.environ, "HOME": str(tmp_path), "DEMO_BIND": free_address()}
     env["RAINDROPS_BIND"] = "127.0.0.1:0"
     with log.open("w") as output:
         demo = subprocess.Popen(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..bounds import LONG, WAIT
+from ..ports import free_address, free_port
 from ..schema import parsed
 from . import without_netlink
 from .servers import APPS, eventually, rewrite
@@ -63,7 +64,7 @@ def test_no_thread_to_be_had(serve, gunicorn, worker_class):
 
 def test_status_port_that_gets_free(serve, gunicorn):
     """It is taken then, for all workers, without a HUP."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         env = {"RAINDROPS_BIND": bind}
         with serve("--workers", "2", gunicorn=gunicorn, env=env) as server:
@@ -149,8 +150,7 @@ def test_no_netlink(serve, gunicorn):
 
 def test_the_applications_own_port_as_the_status_address(serve, gunicorn):
     """It is the application's, and the status has none."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     env = {"RAINDROPS_BIND": address}
     with serve("--workers", "1", bind=[address], gunicorn=gunicorn, env=env) as server:
         server.logged("Listening at")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ..bounds import WAIT
+from ..ports import free_address, free_port
 from ..processes import children, session
 from .load import Gate, Load, exact
 from .servers import Background, Server, connect, eventually, rewrite
@@ -97,12 +98,6 @@ def test_hooks_come_and_go(serve, gunicorn, tmp_path):
         assert (status["requests"], wanted(status)) == (before + counted.total, 2)
         assert (status["calling"], status["writing"]) == (0, 0)
         assert server.warnings() == []
-
-
-def free_port():
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 def test_settings_change_at_a_reload(serve, gunicorn, tmp_path):
@@ -468,10 +463,10 @@ def test_workers_that_fail_to_boot(serve, gunicorn, tmp_path):
 def test_arbiter_killed(serve, gunicorn, tmp_path):
     """The next one on the same file and addresses, while orphans still serve, goes on with all of
     it; what the orphans answer is counted as well."""
-    bind = (f"127.0.0.1:{free_port()}",)
+    bind = (free_address(),)
     env = {
         "RAINDROPS_FILE": str(tmp_path / "board"),
-        "RAINDROPS_BIND": f"127.0.0.1:{free_port()}",
+        "RAINDROPS_BIND": free_address(),
     }
     # orphans look for their arbiter twice in a timeout
     args = ["--workers", "2", "--timeout", "1"]
@@ -494,7 +489,7 @@ def test_orphan(serve, gunicorn, tmp_path):
     address was given up at once, by this worker as well."""
     env = {
         "RAINDROPS_FILE": str(tmp_path / "board"),
-        "RAINDROPS_BIND": f"127.0.0.1:{free_port()}",
+        "RAINDROPS_BIND": free_address(),
     }
     with contextlib.closing(Gate()) as gate, serve("--workers", "2", env=env) as first:
         first.ready(2)

@@ -4,12 +4,12 @@ import contextlib
 import http.client
 import json
 import signal
-import socket
 import threading
 import time
 
 import pytest
 
+from ..ports import free_address
 from ..schema import parsed
 from .browser import Browser
 from .servers import ROOT, eventually
@@ -187,9 +187,7 @@ def fault_free(browser):
 def test_a_server_that_goes_and_comes_back(serve, tmp_path):
     """The page says so within three seconds, since when, and goes on by itself; it asks for the
     token before it asks the server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    bind = free_address()
     env = {"RAINDROPS_BIND": bind, "RAINDROPS_TOKEN": "s3cret"}
     trouble = "document.getElementById('trouble').textContent"
     shown = "!document.getElementById('figures').hidden"

@@ -13,6 +13,7 @@ import pytest
 from gunicorn_raindrops.cli import proc
 
 from ..bounds import WAIT
+from ..ports import free_port
 from ..processes import alive, children, listens
 from .servers import connect, eventually, rewrite
 
@@ -163,8 +164,7 @@ CHILDREN = [
 def test_an_applications_children_leave_the_address(serve, tmp_path, gunicorn, path, worker_class):
     """A child that the application forked, in a request or at its import, outlives its killed
     server; the next one has the address at once, and nobody who asks it waits for the child."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = free.getsockname()
+    address = ("127.0.0.1", free_port())
     (tmp_path / "at_import.py").write_text(AT_IMPORT)
     env = {"RAINDROPS_BIND": f"127.0.0.1:{address[1]}", "PYTHONPATH": str(tmp_path)}
     args = ("--workers", "1", "--worker-class", worker_class)
@@ -208,8 +208,7 @@ gunicorn_raindrops.hooks.install(globals(), bind="{}")
 def test_an_unknown_worker_class(serve, tmp_path, gunicorn):
     """Nothing listens, and nothing is announced, where nobody would answer; a HUP that changes the
     class opens and closes the address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = free.getsockname()
+    address = ("127.0.0.1", free_port())
     conf = STRANGE.format("{}:{}".format(*address))
     with serve("--workers", "1", conf=conf, gunicorn=gunicorn) as server:
         server.logged("Booting worker")

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from ..bounds import WAIT
+from ..ports import free_port
 from ..processes import alive, children
 from ..schema import parsed
 from .servers import ROOT, connect, eventually, rewrite
@@ -180,8 +181,7 @@ def test_more_listeners(serve, tmp_path):
 def test_a_reload_takes_new_settings(serve, tmp_path, gunicorn, gate):
     """The new workers serve a changed path, on another address with the port of the old one,
     though an old worker is still there, busy."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     conf = INSTALL.format(f", bind='127.0.0.1:{port}', path='/one', token='t'")
     with serve("--workers", "1", conf=conf, gunicorn=gunicorn) as server:
         server.logged(r"status at .*/one$")

@@ -12,6 +12,7 @@ import pytest
 from gunicorn_raindrops.settings import load
 from gunicorn_raindrops.status.listener import StatusListener
 
+from ..ports import free_address
 from .conftest import open_listener
 
 
@@ -156,10 +157,8 @@ def test_a_file_of_another_server(tmp_path):
 @pytest.mark.parametrize("family", ["inet", "unix"])
 def test_trying_again(tmp_path, fork, family):
     """An address that was taken can be opened later, also by a worker: it is open for all then."""
-    bind = "127.0.0.1:0" if family == "inet" else f"unix:{tmp_path}/s"
+    bind = free_address() if family == "inet" else f"unix:{tmp_path}/s"
     other = open_listener(load({"bind": bind}, {}).address)
-    if family == "inet":
-        bind = f"127.0.0.1:{other.getsockname()[1]}"
     with closing(StatusListener(load({"bind": bind}, {}))) as ours:
         for _ in range(2):
             with pytest.raises(OSError, match="in use"):
